@@ -1,0 +1,40 @@
+"""Packaging. The exact versions that are tested stand in constraints.txt: pip install -c constraints.txt ."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="xtune",
+    version="0.1.0",
+    description="Fine-tune large language models from named configs, on a laptop, one GPU or several nodes",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["xtune", "xtune.*"]),
+    package_data={"": ["*.json", "*.jsonl", "*.jinja", "*.html", "py.typed"]},
+    install_requires=[
+        "torch>=2.11",
+        "transformers>=5.17,<6",
+        "peft>=0.21",
+        "bitsandbytes>=0.50",
+        "deepspeed>=0.19; platform_system == 'Linux'",
+        "datasets>=5.0",
+        "mmengine>=0.10.7",
+        "pluggy>=1.5",
+        "openpyxl>=3.1",
+        "pydantic>=2.8",
+        "rich>=13",
+        "safetensors>=0.5",
+        "sentencepiece>=0.2",
+        "gguf>=0.10",
+        "matplotlib>=3.8",
+        "tensorboard>=2.15",
+    ],
+    extras_require={
+        "flash": ["flash-attn>=2.7"],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6", "ruff", "mypy"],
+    },
+    entry_points={"console_scripts": ["xtune = xtune.cli:main"]},
+)

@@ -1,0 +1,61 @@
+"""xtune: fine-tune large language models from named configs.
+
+The names below are the public API. They are imported on first use, so `import xtune` costs nothing: no torch, no
+transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ChatTemplate": "xtune.templates.template",
+    "Conversation": "xtune.conversation",
+    "ModelSpec": "xtune.models.spec",
+    "Sample": "xtune.conversation",
+    "Span": "xtune.conversation",
+    "Turn": "xtune.conversation",
+    "XtuneError": "xtune.errors",
+    "components": "xtune.plugins",
+    "encode": "xtune.templates.encode",
+    "hookimpl": "xtune.hookspecs",
+    "list_configs": "xtune.config.source",
+    "load_config": "xtune.config.source",
+    "load_model": "xtune.models.load",
+    "load_tokenizer": "xtune.models.load",
+    "prepare_data": "xtune.resolve",
+    "render": "xtune.templates.render",
+    "train": "xtune.engine.train",
+}
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'xtune' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from xtune.config.source import list_configs, load_config
+    from xtune.conversation import Conversation, Sample, Span, Turn
+    from xtune.engine.train import train
+    from xtune.errors import XtuneError
+    from xtune.hookspecs import hookimpl
+    from xtune.models.load import load_model, load_tokenizer
+    from xtune.models.spec import ModelSpec
+    from xtune.plugins import components
+    from xtune.resolve import prepare_data
+    from xtune.templates.encode import encode
+    from xtune.templates.render import render
+    from xtune.templates.template import ChatTemplate

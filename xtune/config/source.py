@@ -1,0 +1,126 @@
+"""A config's name or path -> its values -> the typed Config."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xtune.config.override import apply_overrides, parse_overrides
+from xtune.errors import ConfigError, UnknownName
+from xtune.plugins import components
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+    from xtune.config.schema import Config
+    from xtune.registry import ConfigRegistry
+
+
+def list_configs() -> list[str]:
+    """Names of all training configs, those of plugins included, sorted. Only file names are read."""
+    return sorted(name for name, path in components().configs.items() if path.suffix == ".py")
+
+
+def load_config(name_or_path: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Config:
+    """The validated Config of a registered name or of a Python file, with overrides applied.
+
+    `overrides` maps dotted keys to values, or lists KEY=VALUE strings as on the command line.
+    Raises ConfigError (unknown keys name the nearest one, and the file) and UnknownName.
+    """
+    path = find_config(str(name_or_path), components().configs)
+    values = read_values(path)
+    if not isinstance(overrides, Mapping):
+        overrides = parse_overrides(overrides)
+    return validate(apply_overrides(values, dict(overrides)), str(path))
+
+
+def find_config(name_or_path: str, configs: ConfigRegistry) -> Path:
+    """The file behind a name or path. A name wins over a file of that name in the working directory."""
+    if name_or_path in configs:
+        path = configs[name_or_path]
+        if path.suffix != ".py":
+            raise ConfigError(
+                f"{name_or_path} is a DeepSpeed file, not a training config; pass it with --deepspeed {name_or_path}"
+            )
+        return path
+    path = Path(name_or_path)
+    if path.suffix == ".py" or path.parent != Path("."):
+        if not path.is_file():
+            raise ConfigError(f"config file does not exist: got {name_or_path}; give a file, or a name from xtune list-cfg")
+        return path
+    raise UnknownName("config", name_or_path, configs)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Plain values of a config file, its `_base_` files or `read_base` imports merged in by mmengine."""
+    from mmengine.config import Config as FileConfig
+
+    try:
+        ast.parse(path.read_text(encoding="utf-8"))  # mmengine reports a syntax error without its file
+        return FileConfig.fromfile(path, lazy_import=None).to_dict()
+    except SyntaxError as error:
+        raise ConfigError(f"config {path}, line {error.lineno}: {error.msg}; mend the file") from error
+    except Exception as error:  # whatever the file's own code raises
+        raise ConfigError(f"config {path} cannot be read: {type(error).__name__}: {error}; mend the file") from error
+
+
+def validate(values: Mapping[str, Any], where: str) -> Config:
+    """The Config of plain `values`; `where` is named in errors."""
+    from pydantic import ValidationError
+
+    from xtune.config.schema import Config
+
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, Config, where)) from error
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """One line for the first thing that pydantic found wrong, with the nearest key for an unknown one."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        unknown = str(first["loc"][-1])
+        prefix = key[: -len(unknown)]
+        near = get_close_matches(key, known_keys(model), n=2, cutoff=0.6)
+        near = near or [prefix + name for name in get_close_matches(unknown, _fields_at(model, prefix), n=2, cutoff=0.5)]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(_fields_at(model, prefix))}"
+        return f"{where}: unknown key: got {key}; {hint}{more}"
+    if first["type"] == "missing":
+        return f"{where}: key {key} is missing; add it{more}"
+    wanted = re.sub(r"^Input should be ", "", first["msg"])
+    return f"{where}: {key} should be {wanted}: got {first['input']!r}; change it{more}"
+
+
+def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key of a settings class; keys of lists carry the index 0."""
+    from pydantic import BaseModel
+
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        for part, index in _nested(field.annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys += known_keys(part, f"{prefix}{name}.{index}")
+    return keys
+
+
+def _nested(annotation: Any) -> list[tuple[Any, str]]:
+    """The classes inside an annotation, each with the index part that a list puts in the key."""
+    from typing import get_args, get_origin
+
+    inner = [(part, "0." if get_origin(annotation) is list else "") for part in get_args(annotation)]
+    return [(annotation, ""), *inner, *[found for part, _ in inner for found in _nested(part) if get_args(part)]]
+
+
+def _fields_at(model: type[BaseModel], prefix: str) -> list[str]:
+    """Names of the keys directly below a dotted prefix such as `optimizer.` or `data.1.`."""
+    stem = re.sub(r"\b\d+\.", "0.", prefix)
+    keys = [key[len(stem) :] for key in known_keys(model) if key.startswith(stem)]
+    return [key for key in keys if "." not in key]

@@ -1,0 +1,48 @@
+"""The six hooks by which components come in, the built-in ones and those of plugins alike.
+
+A plugin is a distribution with an entry point in the group `xtune` that names a module (or object) with functions of
+these names, marked with `xtune.hookimpl`. Each takes one registry and adds to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from xtune.registry import ConfigRegistry, Registry
+
+PROJECT = "xtune"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def register_models(models: Registry[Any]) -> None:
+    """Adds base models: `models.add("internlm_7b", ModelSpec(...))`."""
+
+
+@hookspec
+def register_templates(templates: Registry[Any]) -> None:
+    """Adds chat templates: `templates.add("chatml", ChatTemplate(...))`."""
+
+
+@hookspec
+def register_mappers(mappers: Registry[Any]) -> None:
+    """Adds dataset mappers: `mappers.add("alpaca", function)`, a pure function from a row to a Conversation."""
+
+
+@hookspec
+def register_strategies(strategies: Registry[Any]) -> None:
+    """Adds strategies, of tuning or of distribution: `strategies.add("lora", Lora)`."""
+
+
+@hookspec
+def register_configs(configs: ConfigRegistry) -> None:
+    """Adds configs by package: `configs.add_package("my_plugin.configs")`."""
+
+
+@hookspec
+def register_commands(commands: Registry[Any]) -> None:
+    """Adds subcommands: `commands.add("greet", module)`, a module with `HELP`, `add_arguments(parser)`, `run(args)`."""
