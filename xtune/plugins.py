@@ -133,7 +133,9 @@ def find() -> list[EntryPoint]:
     names = {key: entry for entry in found for key in (entry.name, _distribution(entry)[0])}
     for name in wanted:
         if name not in names:
-            raise PluginError(f"XTUNE_PLUGINS names a plugin that is not installed: got {name!r}; {suggestion(name, names)}")
+            raise PluginError(
+                f"XTUNE_PLUGINS names a plugin that is not installed: got {name!r}; {suggestion(name, names)}"
+            )
     return [entry for entry in found if entry.name in wanted or _distribution(entry)[0] in wanted]
 
 

@@ -58,7 +58,9 @@ def apply_overrides(config: dict[str, Any], overrides: dict[str, Any]) -> dict[s
             elif isinstance(node, list):
                 node = node[_index(node, part, dotted)]
             if not isinstance(node, (dict, list)):
-                raise ConfigError(f"--cfg-options {dotted}: {part!r} is a value, not a section: got {node!r}; set it whole")
+                raise ConfigError(
+                    f"--cfg-options {dotted}: {part!r} is a value, not a section: got {node!r}; set it whole"
+                )
         if isinstance(node, list):
             node[_index(node, last, dotted)] = value
         else:

@@ -50,7 +50,9 @@ def find_config(name_or_path: str, configs: ConfigRegistry) -> Path:
     path = Path(name_or_path)
     if path.suffix == ".py" or path.parent != Path("."):
         if not path.is_file():
-            raise ConfigError(f"config file does not exist: got {name_or_path}; give a file, or a name from xtune list-cfg")
+            raise ConfigError(
+                f"config file does not exist: got {name_or_path}; give a file, or a name from xtune list-cfg"
+            )
         return path
     raise UnknownName("config", name_or_path, configs)
 
@@ -89,8 +91,9 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
         unknown = str(first["loc"][-1])
         prefix = key[: -len(unknown)]
         near = get_close_matches(key, known_keys(model), n=2, cutoff=0.6)
-        near = near or [prefix + name for name in get_close_matches(unknown, _fields_at(model, prefix), n=2, cutoff=0.5)]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(_fields_at(model, prefix))}"
+        here = _fields_at(model, prefix)
+        near = near or [prefix + name for name in get_close_matches(unknown, here, n=2, cutoff=0.5)]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(here)}"
         return f"{where}: unknown key: got {key}; {hint}{more}"
     if first["type"] == "missing":
         return f"{where}: key {key} is missing; add it{more}"

@@ -53,4 +53,6 @@ class ChatTemplate:
     def __post_init__(self) -> None:
         for name in ("user", "answer"):
             if "{text}" not in getattr(self, name):
-                raise ConfigError(f"chat template: {name} has no {{text}}: got {getattr(self, name)!r}; say where it goes")
+                raise ConfigError(
+                    f"chat template: {name} has no {{text}}: got {getattr(self, name)!r}; say where the text goes"
+                )
