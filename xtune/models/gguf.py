@@ -1,0 +1,67 @@
+"""GGUF files (llama.cpp's format): read by transformers, written once as an ordinary model folder.
+
+transformers reads a GGUF file by dequantising it to float32, which takes a while and cannot be combined with a
+quantisation of one's own. So the first use writes a folder of safetensors to the cache; later ones load that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from xtune.errors import ModelError
+from xtune.location import cache_root
+
+log = logging.getLogger(__name__)
+
+
+def gguf_folder(file: Path) -> Path:
+    """The model folder made from `file`; made now if it is not in the cache yet. Needs 4 bytes a parameter of disk."""
+    folder = cache_root() / "gguf" / f"{file.stem}-{content_key(file)}"
+    if folder.is_dir():
+        return folder
+    log.info("converting %s to a model folder, once: %s", file.name, folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".stage-", dir=folder.parent))
+    except OSError as error:
+        raise ModelError(f"GGUF file {file} cannot be converted: {error}; set XTUNE_CACHE to a folder with room") from error
+    try:
+        convert(file, stage)
+        if not folder.is_dir():  # another process may have been faster
+            os.rename(stage, folder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"GGUF file {file} cannot be converted: {str(error).splitlines()[0]}") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return folder
+
+
+def convert(file: Path, folder: Path) -> None:
+    """Writes config, tokenizer and float32 weights of a GGUF file to `folder`."""
+    import torch
+    import transformers
+
+    where: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    transformers.AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+    if hasattr(transformers, "GgufConfig"):  # from 5.2x on a GGUF file is a quantised model unless asked otherwise
+        where["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    model = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    model.hf_quantizer = None  # what is left is a plain model, but save_pretrained refuses while this is set
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(folder)
+
+
+def content_key(file: Path) -> str:
+    """A key of the file's content: its size and its first and last MiB."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        head = stream.read(1 << 20)
+        stream.seek(max(0, size - (1 << 20)))
+        return blake2b(head + stream.read() + str(size).encode(), digest_size=8).hexdigest()

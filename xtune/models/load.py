@@ -1,0 +1,144 @@
+"""A path -> a transformers model or tokenizer. No code that lies beside the weights is ever executed."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xtune.errors import ModelError
+from xtune.location import PACKAGE, packaged
+from xtune.models.gguf import gguf_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
+BITS = {4: 4, 8: 8, "4bit": 4, "nf4": 4, "8bit": 8, "int8": 8}
+
+
+def load_model(
+    path: str | Path,
+    *,
+    dtype: str | torch.dtype = "auto",
+    attention: str = "auto",
+    quantization: Any = None,
+    device: str | torch.device | None = None,
+) -> PreTrainedModel:
+    """The causal language model at `path`: a hub id, a local folder, a GGUF file or `package:MODULE/FILE`.
+
+    `dtype` "auto" is bfloat16 on a CUDA device that has it, else float32. `attention` "auto" is flash_attention_2
+    where it is installed and fits, else sdpa. `quantization` is 4 (NF4, double quantisation), 8, a transformers
+    quantization config, or None. `device` defaults to the first CUDA device, else the CPU.
+    Raises ModelError where there is no such model, it has no weights, or it could only run with remote code.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    place = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = pick_dtype(dtype, place)
+    folder = local_folder(path)
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": pick_attention(attention, place, dtype)}
+    if quantization is not None:
+        options["quantization_config"] = quantization_config(quantization, dtype)
+        options["device_map"] = {"": place}
+    with told_in_one_line(path):
+        model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **options)
+    return model if quantization is not None else model.to(place)
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer beside the model at `path` (see load_model). Raises ModelError where there is none."""
+    from transformers import AutoTokenizer
+
+    with told_in_one_line(path):
+        return AutoTokenizer.from_pretrained(local_folder(path, weights=False), trust_remote_code=False)
+
+
+def local_folder(path: str | Path, *, weights: bool = True) -> str:
+    """A local model's folder, checked; a hub id comes back as it is. A GGUF file is converted to a folder once."""
+    try:
+        place = Path(packaged(str(path)))
+    except ModuleNotFoundError as error:
+        raise ModelError(str(error)) from error
+    if place.suffix == ".gguf":
+        if not place.is_file():
+            raise ModelError(f"GGUF file does not exist: got {path}; give the path of one")
+        return str(gguf_folder(place))
+    if place.is_dir():
+        if not (place / "config.json").is_file() and weights:
+            raise ModelError(f"model folder has no config.json: got {path}; give the folder that holds it")
+        if weights and not any(next(place.glob(pattern), None) for pattern in WEIGHT_FILES):
+            raise ModelError(f"model folder has no weights (*.safetensors, *.bin): got {path}; is the download complete?")
+        return str(place)
+    if str(path).startswith((PACKAGE, "/", "./", "../", "~")) or len(place.parts) != 2 or place.is_file():
+        raise ModelError(f"model does not exist: got {path}; give a local folder, a .gguf file or a hub id (owner/name)")
+    return str(path)
+
+
+def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """The torch dtype that a config's name means on `device`."""
+    import torch
+
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype == "auto":
+        fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if fast else torch.float32
+    if not isinstance(found := getattr(torch, dtype, None), torch.dtype):
+        raise ModelError(f"unknown dtype: got {dtype!r}; use auto, float32, bfloat16 or float16")
+    return found
+
+
+def pick_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str:
+    """The attention implementation that a config's name means on `device`."""
+    import torch
+
+    fits = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
+    if attention == "auto":
+        return "flash_attention_2" if fits and find_spec("flash_attn") else "sdpa"
+    if attention == "flash_attention_2":
+        if not find_spec("flash_attn"):
+            raise ModelError("flash attention is not installed: got attention=flash_attention_2; pip install flash-attn")
+        if not fits:
+            raise ModelError(
+                f"flash attention needs a CUDA device and bfloat16 or float16: got {device.type} and {dtype}; use sdpa"
+            )
+    return attention
+
+
+def quantization_config(quantization: Any, compute_dtype: torch.dtype) -> Any:
+    """A transformers quantization config; 4 and 8 stand for bitsandbytes NF4 with double quantisation and int8."""
+    from transformers import BitsAndBytesConfig
+
+    if not isinstance(quantization, (int, str)):
+        return quantization
+    if quantization not in BITS:
+        raise ModelError(f"unknown quantization: got {quantization!r}; use 4, 8 or a transformers quantization config")
+    if BITS[quantization] == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype,
+    )
+
+
+@contextmanager
+def told_in_one_line(path: str | Path) -> Iterator[None]:
+    """Turns what transformers raises for a bad or missing model into one ModelError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "trust_remote_code" in str(error):
+            reason = "it needs code from the model's own folder, which xtune never runs; use a model that transformers has"
+        raise ModelError(f"model {path} cannot be loaded: {reason}") from error

@@ -1,0 +1,16 @@
+"""The built-in strategies, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xtune.hookspecs import hookimpl
+from xtune.registry import Registry
+
+
+@hookimpl
+def register_strategies(strategies: Registry[Any]) -> None:
+    from xtune.strategies.tuning import TUNING
+
+    for name, strategy in TUNING.items():
+        strategies.add(name, strategy)

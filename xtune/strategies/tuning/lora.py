@@ -1,0 +1,79 @@
+"""LoRA (arXiv:2106.09685) and its quantized forms, through peft."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from xtune.errors import ConfigError
+from xtune.strategies.strategy import Tuning
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+class Lora(Tuning):
+    """Low-rank adapters on a frozen base."""
+
+    rank: int = Field(default=64, gt=0, description="inner dimension of an adapter")
+    alpha: float = Field(default=16, gt=0, description="an adapter's output is scaled by alpha / rank")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="on an adapter's input, while training")
+    targets: Literal["all-linear"] | list[str] = Field(
+        default="all-linear", description="modules that get adapters: every linear layer but the head, or names"
+    )
+    use_rslora: bool = Field(default=False, description="scale by alpha / sqrt(rank), arXiv:2312.03732")
+    use_dora: bool = Field(default=False, description="weight-decomposed adapters, arXiv:2402.09353")
+    init: Literal["default", "gaussian", "pissa", "olora", "loftq"] = Field(
+        default="default", description="how A and B start; pissa is arXiv:2404.02948"
+    )
+    train_also: list[str] = Field(default_factory=list, description="modules trained whole, such as embed_tokens")
+
+    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+        from peft import LoraConfig, TaskType, get_peft_model
+
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        config = LoraConfig(
+            task_type=TaskType.CAUSAL_LM,
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=self.targets,
+            use_rslora=self.use_rslora,
+            use_dora=self.use_dora,
+            init_lora_weights=True if self.init == "default" else self.init,
+            modules_to_save=self.train_also or None,
+        )
+        try:
+            return get_peft_model(model, config)
+        except ValueError as error:
+            raise ConfigError(f"tuning cannot be applied to this model: {str(error).splitlines()[0]}") from error
+
+
+class QLora(Lora):
+    """LoRA on a base whose linear layers hold 4-bit weights (arXiv:2305.14314)."""
+
+    bits: Literal[4] = 4
+    quant_type: Literal["nf4", "fp4"] = "nf4"
+    double_quant: bool = Field(default=True, description="quantize the quantization constants too")
+
+    def quantization(self, compute_dtype: torch.dtype) -> Any:
+        from transformers import BitsAndBytesConfig
+
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=self.quant_type,
+            bnb_4bit_use_double_quant=self.double_quant,
+            bnb_4bit_compute_dtype=compute_dtype,
+        )
+
+
+class Int8Lora(Lora):
+    """LoRA on a base whose linear layers hold 8-bit weights (LLM.int8, arXiv:2208.07339)."""
+
+    def quantization(self, compute_dtype: torch.dtype) -> Any:
+        from transformers import BitsAndBytesConfig
+
+        return BitsAndBytesConfig(load_in_8bit=True)
