@@ -1,0 +1,85 @@
+"""The command line: finds the subcommand, parses, runs it, and prints errors.
+
+Exit codes: 0 success, 2 a user's mistake (one line), 1 anything else (a traceback), 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from xtune import __version__
+from xtune.errors import UnknownName, XtuneError
+from xtune.plugins import Components, components
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise XtuneError(f"{message}; {self.prog} --help tells what it takes")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `xtune ARGV` and returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return run(words)
+    except XtuneError as error:
+        print(f"xtune: error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("xtune: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `xtune list-cfg | head` closed our output: that is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(words: list[str]) -> int:
+    """Dispatches to the subcommand; only that one's module is imported."""
+    if not words or words[0] in ("-h", "--help"):
+        print(overview(components()))
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"xtune {__version__}")
+        return 0
+    name, rest = words[0], words[1:]
+    if name.startswith("-"):
+        raise XtuneError(f"a command comes first: got {name!r}; xtune --help lists them")
+    try:
+        command = components().commands[name]
+    except UnknownName as error:
+        raise XtuneError(f"{error} (xtune --help lists the commands)") from None
+    parser = Parser(prog=f"xtune {name}", description=command.HELP)
+    command.add_arguments(parser)
+    return int(command.run(parser.parse_args(rest)) or 0)
+
+
+def overview(found: Components) -> str:
+    """The text of `xtune --help`: every command with its line."""
+    commands = found.commands
+    width = max(map(len, commands))
+    lines = [f"  {name:{width}}  {commands[name].HELP}" for name in commands]
+    return "\n".join(
+        [
+            "usage: xtune COMMAND ...",
+            "",
+            "Fine-tune large language models from named configs.",
+            "",
+            *lines,
+            "",
+            "xtune COMMAND --help tells what a command takes.",
+        ]
+    )
+
+
+def one_line(error: XtuneError) -> str:
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The arguments of every command that takes a config: which one, and what the command line changes in it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from xtune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from xtune.config.schema import Config, DataSettings
+
+
+def add_config_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("config", metavar="NAME|FILE", help="a config's name (xtune list-cfg) or Python file")
+    parser.add_argument("--model", metavar="PATH", help="model folder, GGUF file or hub id, in place of the config's")
+    parser.add_argument("--data", metavar="PATH", nargs="+", help="data files, folders or globs, in place of the config's")
+    parser.add_argument("--mapper", metavar="NAME", help="mapper of --data, in place of the config's")
+    parser.add_argument("--seed", type=int, help="seed of data order, dropout and initial adapters")
+    parser.add_argument(
+        "--cfg-options",
+        metavar="KEY=VALUE",
+        nargs="+",
+        default=[],
+        help="settings to change, such as optimizer.lr=1e-4 data.0.limit=100",
+    )
+
+
+def config_from(args: Namespace) -> Config:
+    """The config that the arguments ask for, validated. --cfg-options win over the other flags."""
+    from xtune.config.override import parse_overrides
+    from xtune.config.source import load_config
+
+    overrides: dict[str, Any] = {}
+    if args.model:
+        overrides["model.path"] = args.model
+    if args.data:
+        overrides["data"] = replaced(load_config(args.config).data, args.data, args.mapper)
+    elif args.mapper:
+        raise ConfigError(f"--mapper goes with --data: got only --mapper {args.mapper}; or set data.0.mapper")
+    if args.seed is not None:
+        overrides["seed"] = args.seed
+    return load_config(args.config, {**overrides, **parse_overrides(args.cfg_options)})
+
+
+def replaced(entries: list[DataSettings], paths: list[str], mapper: str | None) -> list[dict[str, Any]]:
+    """The config's data entries with other paths: one entry a path, or the only entry for every path.
+
+    What described the old file (subset, split, sheet) goes; the mapper, its options and the rest stay.
+    """
+    if len(paths) != len(entries) and len(entries) != 1:
+        first = entries[0]
+        if not mapper and any((e.mapper, e.options) != (first.mapper, first.options) for e in entries):
+            raise ConfigError(
+                f"the config has {len(entries)} data entries with different mappers: got {len(paths)} paths with --data; "
+                f"give {len(entries)}, or say --mapper"
+            )
+        entries = [first]
+    if len(entries) == 1:
+        entries = entries * len(paths)
+    result = []
+    for entry, path in zip(entries, paths, strict=True):
+        values = entry.model_dump(exclude={"subset", "split", "sheet"})
+        if mapper:
+            values |= {"mapper": mapper, "options": {}}
+        result.append(values | {"path": path})
+    return result
