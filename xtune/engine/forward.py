@@ -1,0 +1,92 @@
+"""From a batch to the sum of its losses: the one call that every distributed strategy wraps."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xtune.conversation import IGNORE
+from xtune.engine.loss import LogitRule, summed_cross_entropy
+
+log = logging.getLogger(__name__)
+
+
+class LossModel(nn.Module):
+    """A causal language model whose forward gives the sum of the losses of a batch's learnt positions.
+
+    Wrapping the loss into the module keeps the head's weight inside what DDP, FSDP and ZeRO gather and reduce.
+    `model` is a transformers model, alone or inside a PeftModel.
+
+    How the model gets from hidden states to logits is measured, not assumed: `rule` is the first of the known rules
+    with which its decoder, its head and that rule give the model's own logits on a few ids. If none does, `rule` is
+    None and whole logits are taken, which is said once.
+    """
+
+    def __init__(self, model: nn.Module, *, dtype: torch.dtype = torch.float32, chunked: bool = True) -> None:
+        super().__init__()
+        self.model = model
+        self.dtype = dtype
+        self.rule = find_rule(causal(model)) if chunked else None
+
+    def forward(self, inputs: dict[str, Any], labels_BT: Tensor) -> Tensor:
+        """`labels_BT[b, t]` is the id at t itself, or IGNORE: position t - 1 learns it."""
+        device = labels_BT.device.type
+        with torch.autocast(device, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            if self.rule is None:
+                return _whole_loss(self.model(**inputs).logits, labels_BT)
+            model = causal(self.model)
+            hidden_BTH = model.base_model(**inputs)[0]
+            learnt = (labels_BT[:, 1:] != IGNORE).flatten().nonzero()[:, 0]
+            hidden_NH = hidden_BTH[:, :-1].flatten(0, 1).index_select(0, learnt)
+            targets_N = labels_BT[:, 1:].flatten().index_select(0, learnt)
+            return summed_cross_entropy(hidden_NH, model.get_output_embeddings(), targets_N, self.rule)
+
+
+def causal(model: nn.Module) -> Any:
+    """The transformers model itself, out of a PeftModel where it is in one."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _whole_loss(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
+    logits_NV, targets_N = logits_BTV[:, :-1].flatten(0, 1).float(), labels_BT[:, 1:].flatten()
+    return F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORE, reduction="sum")
+
+
+@torch.no_grad()
+def find_rule(model: Any) -> LogitRule | None:
+    """The rule with which `model.base_model`, the head and it give the logits of `model` itself; None if none does."""
+    head = model.get_output_embeddings()
+    device = next(model.parameters()).device
+    ids_BT = torch.arange(8, device=device)[None] % model.config.vocab_size
+    training = model.training
+    model.eval()
+    try:
+        logits_BTV = model(input_ids=ids_BT, use_cache=False).logits.float()
+        if head is not None and model.base_model is not model:
+            raw_BTV = head(model.base_model(input_ids=ids_BT, use_cache=False)[0]).float()
+            for rule in _known_rules(model.config):
+                if raw_BTV.shape == logits_BTV.shape and torch.allclose(rule(raw_BTV), logits_BTV, rtol=1e-3, atol=1e-4):
+                    return rule
+    finally:
+        model.train(training)
+    log.warning(
+        "the loss takes whole logits, and the memory they need: %s makes its logits in a way that is not known here",
+        type(model).__name__,
+    )
+    return None
+
+
+def _known_rules(config: Any) -> list[LogitRule]:
+    scales = [1.0]
+    if getattr(config, "logits_scaling", None):
+        scales.append(1.0 / config.logits_scaling)
+    if getattr(config, "logit_scale", None):
+        scales.append(float(config.logit_scale))
+    if getattr(config, "dim_model_base", None):
+        scales.append(config.dim_model_base / config.hidden_size)
+    caps = [None, getattr(config, "final_logit_softcapping", None)]
+    return [LogitRule(scale, cap) for scale in scales for cap in dict.fromkeys(caps)]
