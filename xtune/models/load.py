@@ -142,3 +142,13 @@ def told_in_one_line(path: str | Path) -> Iterator[None]:
         if "trust_remote_code" in str(error):
             reason = "it needs code from the model's own folder, which xtune never runs; use a model that transformers has"
         raise ModelError(f"model {path} cannot be loaded: {reason}") from error
+
+
+def stored_dtype(path: str | Path) -> str:
+    """Name of the dtype that the weights at `path` are stored in, by its config; float32 where that does not say."""
+    import torch
+    from transformers import AutoConfig
+
+    with told_in_one_line(path):
+        config = AutoConfig.from_pretrained(local_folder(path), trust_remote_code=False)
+    return str(getattr(config, "dtype", None) or torch.float32).removeprefix("torch.")

