@@ -1,0 +1,1 @@
+"""Every built-in config, as a product of small tables."""

@@ -1,0 +1,57 @@
+"""The built-in subcommands, by name. A command's module is imported when that command runs, and not before."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from xtune.hookspecs import hookimpl
+from xtune.registry import Registry
+
+COMMANDS = {
+    "train": "fine-tune a model as a config says",
+    "chat": "talk to a model, with or without an adapter",
+    "convert": "turn checkpoints into adapters and model folders; merge, split",
+    "list-cfg": "list configs by name",
+    "copy-cfg": "copy a config to a file of your own, with comments",
+    "show-cfg": "print a config with overrides applied",
+    "list-models": "list base models with size, context, template and licence",
+    "list-templates": "list chat templates, each with an example",
+    "list-mappers": "list dataset mappers: a row in, a conversation out",
+    "list-strategies": "list strategies and their options",
+    "plugins": "list loaded plugins and what they add",
+    "check": "check a config before it costs anything",
+    "plan": "show parameters, memory and disk of a config before anything is downloaded",
+    "check-template": "compare a chat template with the tokenizer's own",
+    "check-custom-dataset": "check the rows of a config's data",
+    "log-dataset": "show rows as the model will see them, and what is learnt",
+    "cache": "list or clear prepared data",
+}
+"""Names and their one line of help. The module of `list-cfg` is `xtune.commands.list_cfg`."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command whose module is imported on use. It stands in for the module: HELP, add_arguments, run."""
+
+    module_name: str
+    HELP: str
+
+    @property
+    def module(self) -> ModuleType:
+        return import_module(self.module_name)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        self.module.add_arguments(parser)
+
+    def run(self, args: Namespace) -> int:
+        return self.module.run(args)
+
+
+@hookimpl
+def register_commands(commands: Registry[Any]) -> None:
+    for name, line in COMMANDS.items():
+        commands.add(name, Command(f"xtune.commands.{name.replace('-', '_')}", line))

@@ -1,0 +1,19 @@
+"""The built-in models, by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from xtune.hookspecs import hookimpl
+from xtune.registry import Registry
+
+FAMILIES = ("smollm",)
+"""Files of this folder, each with a table MODELS."""
+
+
+@hookimpl
+def register_models(models: Registry[Any]) -> None:
+    for family in FAMILIES:
+        for name, spec in import_module(f"xtune.models.{family}").MODELS.items():
+            models.add(name, spec)
