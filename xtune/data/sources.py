@@ -1,1 +1,122 @@
-"""Where rows come from: hub data sets and local json, jsonl, csv, parquet, xlsx and text files."""
+"""Where rows come from: hub data sets and local json, jsonl, csv, tsv, parquet, xlsx and text files."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from xtune.data.formats_table import arrow_rows, read_parquet, read_workbook
+from xtune.data.formats_text import read_csv, read_json, read_text, read_tsv
+from xtune.data.source_paths import file_suffix, find_files, hub_id
+from xtune.data.source_row import Row, Rows
+from xtune.errors import DataError
+
+READERS: dict[str, Callable[..., Rows]] = {
+    ".json": read_json, ".jsonl": read_json, ".ndjson": read_json, ".csv": read_csv, ".tsv": read_tsv,
+    ".txt": read_text, ".parquet": read_parquet, ".xlsx": read_workbook, ".xlsm": read_workbook,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows that can be read again and again, from the start, with memory that does not grow with their number.
+
+    `files` are the local files in reading order: their content identifies the data. A hub set has none, but a
+    `fingerprint`. Iterating gives Rows and raises DataError at the first row that cannot be read; `read()` gives that
+    DataError in the row's place and goes on, where the format allows it.
+    """
+
+    name: str
+    files: list[Path]
+    fingerprint: str
+    read: Callable[[], Rows]
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self.read():
+            if isinstance(row, DataError):
+                raise row
+            yield row
+
+
+def open_source(
+    path: str | Path,
+    *,
+    split: str = "train",
+    subset: str | None = None,
+    sheet: str | None = None,
+    limit: int | None = None,
+) -> Source:
+    """The Source behind a local file, a folder, a glob, `package:MODULE/FILE` or a hub id, in this order.
+
+    `split` and `subset` choose within a hub set; of a folder whose file names speak of splits (train, test, ...) only
+    those of `split` are taken. A hub id may go on with a folder of the repository: `owner/name/folder`. `sheet` is
+    that of a workbook. `limit` takes only the first rows. Raises DataError for what is not there or not readable.
+    """
+    name = str(path)
+    files = find_files(name, split, READERS)
+    if not files and (repository := hub_id(name)):
+        dataset = _load_hub(*repository, split=split, subset=subset)
+        read = partial(_read_hub, dataset, name)
+        return Source(name, [], dataset._fingerprint, partial(_first, read, limit, name))
+    for file in files:
+        if sheet is not None and READERS[file_suffix(file)] is not read_workbook:
+            raise DataError(f"{file} has no sheets: got sheet {sheet!r}; leave it out, it is for .xlsx workbooks")
+        _check_readable(file)
+    return Source(name, files, "", partial(_first, partial(_read_files, files, sheet), limit, name))
+
+
+def _first(read: Callable[[], Rows], limit: int | None, name: str) -> Rows:
+    return islice(read(), limit)
+
+
+def _check_readable(file: Path) -> None:
+    try:
+        with file.open("rb") as opened:
+            empty = not opened.read(1)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: got {error.strerror}; check its permissions") from error
+    if empty:
+        raise DataError(f"{file} is empty; give a file with rows")
+
+
+def _read_files(files: list[Path], sheet: str | None) -> Rows:
+    for file in files:
+        label = file.name if len(files) == 1 else str(file)
+        reader = READERS[file_suffix(file)]
+        rows = reader(file, label, sheet) if reader is read_workbook else reader(file, label)
+        row = None
+        try:
+            for row in rows:
+                yield row
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{file} cannot be read: got {error}; check the file, or fetch it again") from error
+        if row is None:
+            raise DataError(f"{file} has no rows; give a file with rows")
+
+
+def _load_hub(repository: str, folder: str | None, *, split: str, subset: str | None) -> Any:
+    import datasets
+
+    name = repository if folder is None else f"{repository}/{folder}"
+    try:
+        return datasets.load_dataset(repository, subset, data_dir=folder, split=split)
+    except Exception as error:  # the hub's client, fsspec and the builders each raise their own
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(
+            f"data set {name}, split {split}, cannot be loaded: got {type(error).__name__}: {reason}; "
+            "check the name and the connection, or give a local file"
+        ) from error
+
+
+def _read_hub(dataset: Any, name: str) -> Rows:
+    rows = arrow_rows(dataset.with_format("arrow").iter(batch_size=1000), name)
+    row = None
+    for row in rows:
+        yield row
+    if row is None:
+        raise DataError(f"data set {name} has no rows; choose another split")
