@@ -114,7 +114,8 @@ def _manager(plugin: Plugin) -> pluggy.PluginManager:
         wrong = next((name for name in plugin.hooks if name not in known), "")
         hint = suggestion(wrong, known) if wrong else "each hook takes one registry, named as in its specification"
         raise PluginError(
-            f"plugin {plugin.name} does not fit the hooks: {error}; {hint} {_turn_off(plugin.name)}"
+            f"plugin {plugin.name} does not fit the hooks: {' '.join(str(error).split())}; {hint} "
+            f"{_turn_off(plugin.name)}"
         ) from error
     return manager
 

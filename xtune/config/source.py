@@ -88,17 +88,20 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     key = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        unknown = str(first["loc"][-1])
-        prefix = key[: -len(unknown)]
-        near = get_close_matches(key, known_keys(model), n=2, cutoff=0.6)
-        here = _fields_at(model, prefix)
-        near = near or [prefix + name for name in get_close_matches(unknown, here, n=2, cutoff=0.5)]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(here)}"
-        return f"{where}: unknown key: got {key}; {hint}{more}"
+        return f"{where}: unknown key: got {key}; {_nearest(key, model)}{more}"
     if first["type"] == "missing":
         return f"{where}: key {key} is missing; add it{more}"
     wanted = re.sub(r"^Input should be ", "", first["msg"])
     return f"{where}: {key} should be {wanted}: got {first['input']!r}; change it{more}"
+
+
+def _nearest(key: str, model: type[BaseModel]) -> str:
+    """The hint for an unknown key: a like name in its own section, that name in another one, or what the section has."""
+    prefix, dot, name = key.rpartition(".")
+    here = _fields_at(model, prefix + dot)
+    near = [prefix + dot + found for found in get_close_matches(name, here, n=1, cutoff=0.5)]
+    near = [known for known in known_keys(model) if known.rpartition(".")[2] == name] or near
+    return f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(here)}"
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

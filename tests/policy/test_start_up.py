@@ -1,0 +1,43 @@
+"""Listing and help start fast because they import little. Imports are counted, not seconds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from xtune.plugins import components
+
+HEAVY = ["torch", "transformers", "peft", "mmengine", "datasets", "pydantic", "rich", "numpy", "openpyxl", "pyarrow"]
+PROBE = """
+import sys
+from xtune.cli import main
+try:
+    code = main({words!r})
+except SystemExit as stop:
+    code = stop.code
+heavy = [name for name in {heavy!r} if name in sys.modules]
+print("HEAVY", code, heavy, file=sys.stderr)
+"""
+
+
+def imported(words: list[str]) -> str:
+    probe = PROBE.format(words=words, heavy=HEAVY)
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["", *components([]).commands])
+def test_help_imports_nothing_heavy(name):
+    assert imported([*name.split(), "--help"]) == "HEAVY 0 []"
+
+
+def test_listing_configs_imports_nothing_heavy():
+    assert imported(["list-cfg", "-p", "qlora"]) == "HEAVY 0 []"
+
+
+def test_importing_xtune_imports_nothing_heavy():
+    code = "import sys, xtune; print([n for n in %r if n in sys.modules])" % HEAVY
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
