@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xtune.errors import ModelError
 from xtune.location import PACKAGE, packaged
 from xtune.models.gguf import gguf_folder
+from xtune.models.legacy import legacy_tokenizer_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +59,10 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer beside the model at `path` (see load_model). Raises ModelError where there is none."""
     from transformers import AutoTokenizer
 
+    folder = local_folder(path, weights=False)
     with told_in_one_line(path):
-        return AutoTokenizer.from_pretrained(local_folder(path, weights=False), trust_remote_code=False)
+        chosen = legacy_tokenizer_class(folder) or AutoTokenizer
+        return chosen.from_pretrained(folder, trust_remote_code=False)
 
 
 def local_folder(path: str | Path, *, weights: bool = True) -> str:
@@ -76,10 +79,10 @@ def local_folder(path: str | Path, *, weights: bool = True) -> str:
         if not (place / "config.json").is_file() and weights:
             raise ModelError(f"model folder has no config.json: got {path}; give the folder that holds it")
         if weights and not any(next(place.glob(pattern), None) for pattern in WEIGHT_FILES):
-            raise ModelError(f"model folder has no weights (*.safetensors, *.bin): got {path}; is the download complete?")
+            raise ModelError(f"model folder has no weights (*.safetensors, *.bin): got {path}; is it all there?")
         return str(place)
     if str(path).startswith((PACKAGE, "/", "./", "../", "~")) or len(place.parts) != 2 or place.is_file():
-        raise ModelError(f"model does not exist: got {path}; give a local folder, a .gguf file or a hub id (owner/name)")
+        raise ModelError(f"model does not exist: got {path}; give a folder, a .gguf file or a hub id (owner/name)")
     return str(path)
 
 
@@ -106,7 +109,7 @@ def pick_attention(attention: str, device: torch.device, dtype: torch.dtype) -> 
         return "flash_attention_2" if fits and find_spec("flash_attn") else "sdpa"
     if attention == "flash_attention_2":
         if not find_spec("flash_attn"):
-            raise ModelError("flash attention is not installed: got attention=flash_attention_2; pip install flash-attn")
+            raise ModelError("flash attention is missing: got attention=flash_attention_2; pip install flash-attn")
         if not fits:
             raise ModelError(
                 f"flash attention needs a CUDA device and bfloat16 or float16: got {device.type} and {dtype}; use sdpa"
@@ -140,7 +143,7 @@ def told_in_one_line(path: str | Path) -> Iterator[None]:
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "trust_remote_code" in str(error):
-            reason = "it needs code from the model's own folder, which xtune never runs; use a model that transformers has"
+            reason = "it needs code from its own folder, which xtune never runs; use a model that transformers has"
         raise ModelError(f"model {path} cannot be loaded: {reason}") from error
 
 
