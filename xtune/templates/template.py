@@ -20,19 +20,21 @@ class ChatTemplate:
     A conversation is rendered as `begin`, then every turn by its role. `{text}` stands for the turn's text, `{round}`
     for the number of the user's turn, from 1. An answer is `assistant`, `answer`, `end`, `tail`; `answer` and `end`
     are what is learnt, and a chat prompt stops after `assistant`. `between` stands before every user turn that
-    follows an answer.
+    follows an answer. Some vendors write no `end` after the answers that lie back: `end_in_history` False.
 
     Strings listed in `control` become single control tokens where the template itself writes them, and only there:
     a turn's text that spells one stays text. `{bos}` and `{eos}` are control tokens of whatever tokenizer is used.
 
     `cut` says how much text the vendor's code gives the tokenizer at once, which matters to tokenizers that put a
-    space in front: "control" cuts only at control tokens, "turn" also around each turn's text.
+    space in front: "control" cuts only at control tokens, "turn" also around each turn's text. After a `{bos}` the
+    text always starts afresh, as where the tokenizer itself puts that token in front.
     """
 
     user: str
     assistant: str = ""
     answer: str = "{text}"
     end: str = EOS
+    end_in_history: bool = True
     tail: str = ""
     begin: str = ""
     between: str = ""

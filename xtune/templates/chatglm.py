@@ -1,0 +1,27 @@
+"""ChatGLM's chat templates. Answers that lie back carry no end token there."""
+
+from xtune.templates.template import ChatTemplate
+
+TEMPLATES = {
+    # build_prompt in https://huggingface.co/THUDM/chatglm2-6b; it knows no system message: XTuner's form
+    "chatglm2": ChatTemplate(
+        begin="[gMASK]sop",
+        user="[Round {round}]\n\n问：{text}\n\n答：",
+        between="\n\n",
+        end_in_history=False,
+        control=("[gMASK]", "sop"),
+    ),
+    # build_chat_input in https://huggingface.co/THUDM/chatglm3-6b, which encodes each message by itself; the model
+    # itself writes the new line after <|assistant|>
+    "chatglm3": ChatTemplate(
+        begin="[gMASK]sop",
+        system="<|system|>\n{text}",
+        user="<|user|>\n{text}",
+        assistant="<|assistant|>",
+        answer="\n{text}",
+        end_in_history=False,
+        control=("[gMASK]", "sop", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+        stop=("<|user|>", "<|observation|>"),
+        cut="turn",
+    ),
+}

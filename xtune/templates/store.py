@@ -1,0 +1,72 @@
+"""Chat templates as files: beside adapters and merged models, and as a user's own FILE.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from xtune.errors import ConfigError, suggestion
+from xtune.templates.template import ChatTemplate
+
+TEMPLATE_FILE = "xtune_template.json"
+
+
+def save_template(template: ChatTemplate, folder: str | Path) -> Path:
+    """Writes `folder`/xtune_template.json and returns its path. Fields that have their default value are left out."""
+    path = Path(folder, TEMPLATE_FILE)
+    path.write_text(json.dumps(template_values(template), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def load_template(place: str | Path) -> ChatTemplate | None:
+    """The template stored in a folder, None where it has none; or the one in a JSON file.
+
+    Raises ConfigError for a file that does not exist, is no JSON object, or has an unknown or wrong field.
+    """
+    path = Path(place)
+    if path.is_dir():
+        path = path / TEMPLATE_FILE
+        if not path.is_file():
+            return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"chat template file cannot be read: got {path}; {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"chat template file is not JSON: got {path}: {error}; mend it") from error
+    return template_from(values, str(path))
+
+
+def template_values(template: ChatTemplate) -> dict[str, Any]:
+    """A template as JSON values, without the fields that have their default."""
+    defaults = {field.name: field.default for field in fields(ChatTemplate)}
+    values = {name: value for name, value in asdict(template).items() if value != defaults[name]}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def template_from(values: Any, where: str) -> ChatTemplate:
+    """The template of JSON values; `where` is named in errors."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: a chat template is an object of fields: got {type(values).__name__}; mend it")
+    types = {field.name: str(field.type) for field in fields(ChatTemplate)}
+    for name, value in values.items():
+        if name not in types:
+            raise ConfigError(f"{where}: unknown field of a chat template: got {name!r}; {suggestion(name, types)}")
+        if not _fits(value, types[name]):
+            raise ConfigError(f"{where}: {name} should be {types[name]}: got {value!r}; change it")
+    if "user" not in values:
+        raise ConfigError(f"{where}: a chat template needs the field user; add it, with {{text}} where the text goes")
+    return ChatTemplate(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _fits(value: Any, declared: str) -> bool:
+    """Whether a JSON value is of a field's declared type."""
+    if declared.startswith("tuple"):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if declared.startswith("Literal"):
+        return isinstance(value, str) and f'"{value}"' in declared
+    if declared == "bool":
+        return isinstance(value, bool)
+    return isinstance(value, str) or (value is None and declared.endswith("None"))
