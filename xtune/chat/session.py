@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from xtune.conversation import Conversation, Turn
 from xtune.errors import XtuneError
 from xtune.templates.encode import encode
-from xtune.templates.render import control_ids, end_strings
-from xtune.templates.template import ChatTemplate
+from xtune.templates.render import end_strings
+from xtune.templates.template import EOS, ChatTemplate
 
 if TYPE_CHECKING:
     import torch
@@ -79,15 +79,7 @@ class Session:
         return options | {"eos_token_id": stop_ids}
 
     def stops(self) -> tuple[list[int], list[str]]:
-        """What ends an answer: token ids, and strings that are no single token."""
-        own = self.model.generation_config.eos_token_id
-        ids = [] if own is None else own if isinstance(own, list) else [own]
-        if self.tokenizer.eos_token_id is not None:
-            ids = [*ids, self.tokenizer.eos_token_id]
-        if self.template is None:
-            return sorted(set(ids)), []
-        found, strings = control_ids(end_strings(self.template), self.tokenizer)
-        return sorted({*ids, *found}), strings
+        return stops(self.template, self.tokenizer, self.model.generation_config.eos_token_id)
 
     def answer_text(self, ids: torch.Tensor) -> str:
         """The generated ids as text, without what ended them."""
@@ -97,6 +89,22 @@ class Session:
         for stop in stop_strings:
             text = text.partition(stop)[0]
         return text.strip()
+
+
+def stops(
+    template: ChatTemplate | None, tokenizer: PreTrainedTokenizerBase, own: int | list[int] | None = None
+) -> tuple[list[int], list[str]]:
+    """What ends an answer: token ids (the template's, the tokenizer's end token, the model's `own`), and strings of the
+    template that are no single token of this tokenizer.
+    """
+    ids = {*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id}
+    strings = []
+    for text in end_strings(template) if template is not None else []:
+        index = tokenizer.eos_token_id if text == EOS else tokenizer.convert_tokens_to_ids(text)
+        if index is None or (index == tokenizer.unk_token_id and text != EOS):
+            strings.append(text)
+        ids.add(index)
+    return sorted(ids - {None, tokenizer.unk_token_id}), strings
 
 
 def streamer(tokenizer: PreTrainedTokenizerBase, write: Callable[[str], None]) -> Any:

@@ -1,0 +1,50 @@
+"""xtune convert pth_to_hf|merge: checkpoints to adapters and model folders."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    to_hf = kinds.add_parser("pth_to_hf", help="a checkpoint to a peft adapter, or a model folder for full tuning")
+    to_hf.add_argument("config", metavar="CONFIG", help="the config that was trained, by name or file")
+    to_hf.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or a work dir: its newest good one")
+    to_hf.add_argument("out", metavar="OUT", help="folder to write")
+    to_hf.set_defaults(convert=pth_to_hf)
+    merge_ = kinds.add_parser("merge", help="a base model and an adapter to one plain model folder")
+    merge_.add_argument("model", metavar="MODEL", help="the base model: folder, GGUF file or hub id")
+    merge_.add_argument("adapter", metavar="ADAPTER", help="folder of the adapter")
+    merge_.add_argument("out", metavar="OUT", help="folder to write")
+    merge_.add_argument(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "bfloat16", "float16"],
+        help="dtype of the merged weights (auto: the one the base is stored in)",
+    )
+    merge_.set_defaults(convert=merge)
+    for kind in (to_hf, merge_):
+        kind.add_argument("--force", action="store_true", help="replace OUT if it exists")
+
+
+def run(args: Namespace) -> int:
+    from xtune.commands.console import quiet_libraries
+
+    quiet_libraries()
+    args.convert(args)
+    return 0
+
+
+def pth_to_hf(args: Namespace) -> None:
+    from xtune.config.source import load_config
+    from xtune.convert import pth_to_hf as convert
+
+    taken = convert.pth_to_hf(load_config(args.config), args.checkpoint, args.out, force=args.force)
+    print(f"{taken} -> {args.out}")
+
+
+def merge(args: Namespace) -> None:
+    from xtune.convert import merge as convert
+
+    convert.merge(args.model, args.adapter, args.out, dtype=args.dtype, force=args.force)
+    print(f"{args.model} + {args.adapter} -> {args.out}")

@@ -1,0 +1,24 @@
+"""convert merge: a base model and an adapter become one plain transformers folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xtune.convert.folder import whole_folder
+from xtune.models.adapter import adapter_base, load_adapter
+from xtune.models.load import load_model, load_tokenizer, stored_dtype
+from xtune.templates.store import load_template, save_chat_files
+
+
+def merge(model: str, adapter: str | Path, out: str | Path, *, dtype: str = "auto", force: bool = False) -> None:
+    """Writes `model` with `adapter` merged into its weights to `out`, with the tokenizer and chat template that were
+    trained. The base is loaded unquantized, in the dtype it is stored in unless `dtype` names another: merging into
+    4-bit weights would round the adapter away. Raises ModelError and XtuneError; `out` appears whole or not at all.
+    """
+    adapter_base(adapter)  # a wrong folder is told before minutes of loading
+    with whole_folder(out, force=force) as folder:
+        base = load_model(model, dtype=stored_dtype(model) if dtype == "auto" else dtype, device="cpu")
+        merged = load_adapter(base, adapter).merge_and_unload()
+        merged.save_pretrained(folder)
+        has_tokenizer = (Path(adapter) / "tokenizer_config.json").is_file()
+        save_chat_files(load_template(adapter), load_tokenizer(adapter if has_tokenizer else model), folder)
