@@ -62,8 +62,8 @@ def choose_template(
     found: Components,
 ) -> ChatTemplate | None:
     """The template to chat with; None means the tokenizer's own. Raises ModelError where there is none at all."""
-    stored = load_template(adapter) if adapter else None
-    stored = stored or load_template(local_folder(model, weights=False))
+    folders = [folder for folder in (adapter, local_folder(model, weights=False)) if folder and Path(folder).is_dir()]
+    stored = next((template for folder in folders if (template := load_template(folder))), None)
     if name is not None:
         if stored is not None and stored != found.templates[name]:
             log.warning("this model was trained with another chat template than %s: its answers may be poor", name)

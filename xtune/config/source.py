@@ -99,7 +99,7 @@ def _nearest(key: str, model: type[BaseModel]) -> str:
     """The hint for an unknown key: a like name in its own section, that name in another one, or what the section has."""
     prefix, dot, name = key.rpartition(".")
     here = _fields_at(model, prefix + dot)
-    near = [prefix + dot + found for found in get_close_matches(name, here, n=1, cutoff=0.5)]
+    near = [prefix + dot + found for found in get_close_matches(name, here, n=1, cutoff=0.6)]
     near = [known for known in known_keys(model) if known.rpartition(".")[2] == name] or near
     return f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(here)}"
 

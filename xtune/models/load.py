@@ -138,9 +138,11 @@ def quantization_config(quantization: Any, compute_dtype: torch.dtype) -> Any:
 @contextmanager
 def told_in_one_line(path: str | Path) -> Iterator[None]:
     """Turns what transformers raises for a bad or missing model into one ModelError."""
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "trust_remote_code" in str(error):
             reason = "it needs code from its own folder, which xtune never runs; use a model that transformers has"
