@@ -22,7 +22,7 @@ _WHITE = re.compile(r"[ \t\n\r]*")
 
 def _open(path: Path, label: str) -> BinaryIO:
     """The file's bytes, unpacked, from after a UTF-8 byte order mark."""
-    file = cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
+    file = cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else path.open("rb"))  # noqa: SIM115
     try:
         start = file.read(3)
         if start.startswith(_UTF16):

@@ -44,7 +44,7 @@ def find_files(path: str, split: str, suffixes: Collection[str]) -> list[Path]:
 def hub_id(path: str) -> tuple[str, str | None] | None:
     """Repository and folder in it, of `name`, `owner/name` or `owner/name/folder`; None where it cannot be an id."""
     match = re.fullmatch(r"((?:[\w-][\w.-]*/)?[\w-][\w.-]*)(?:/([\w./-]+))?", path, re.ASCII)
-    if match is None or Path(path).parts[0] != path and Path(Path(path).parts[0]).exists():
+    if match is None or ("/" in path and Path(path.split("/")[0]).exists()):
         return None
     return match[1], match[2]
 

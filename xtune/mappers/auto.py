@@ -1,0 +1,79 @@
+"""Recognises the format of data from its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from xtune.errors import DataError
+
+READS: dict[str, tuple[str, ...]] = {
+    "alpaca": ("instruction", "output"),
+    "alpaca_zh": ("instruction_zh", "output_zh"),
+    "arxiv": ("abstract", "title"),
+    "code_alpaca": ("prompt", "completion"),
+    "colors": ("description", "color"),
+    "conversation": ("conversation",),
+    "crime_kg_assitant": ("input", "output"),
+    "default": ("input", "output"),
+    "law_reference": ("question", "answer"),
+    "medical": ("Question", "Answer"),
+    "medical_zh": ("instruction", "output"),
+    "moss_sft": ("meta_instruction", "chat"),
+    "msagent_react": ("conversations",),
+    "oasst1": ("text",),
+    "openai": ("messages",),
+    "openorca": ("system_prompt", "question", "response"),
+    "preference": ("chosen", "rejected"),
+    "pretrain": ("text",),
+    "self_identity": ("instruction", "output"),
+    "sharegpt": ("conversations",),
+    "sql": ("context", "question", "answer"),
+    "stack_exchange": ("question", "response"),
+    "tiny_codes": ("prompt", "response"),
+    "wizardlm": ("conversations",),
+}
+"""The columns that each mapper cannot do without."""
+
+GENERAL = (
+    "preference", "moss_sft", "conversation", "openai", "sharegpt", "alpaca", "alpaca_zh", "openorca", "medical", "default",
+    "stack_exchange", "pretrain",
+)  # fmt: skip
+"""The mappers that `choose` picks from, in this order: those that write no system message of their own."""
+
+_TRACES = {
+    "alpaca": ("self_identity", ("{{name}}", "{{author}}")),
+    "pretrain": ("oasst1", ("### Human:",)),
+    "sharegpt": ("msagent_react", ("<|startofthink|>",)),
+}
+"""What in a first row speaks for another mapper of the same columns."""
+
+
+def choose(columns: Collection[str], first_row: Mapping[str, Any] | None = None) -> str:
+    """The name of the mapper for data with these columns; where several read them, `first_row` decides.
+
+    Raises DataError where none fits, with the mappers that would read these columns but write a system message.
+    """
+    name = next((name for name in GENERAL if set(READS[name]) <= set(columns)), None)
+    if name is None:
+        there = ", ".join(repr(str(column)) for column in columns) or "none"
+        others = reads(columns)
+        advice = (
+            f"--mapper {' or '.join(others)} would read these, with a system message of its own; or " if others else ""
+        )
+        raise DataError(
+            f"the format is not recognised: got columns {there[:300]}; {advice}"
+            "choose --mapper default with options input=COLUMN output=COLUMN"
+        )
+    other, traces = _TRACES.get(name, ("", ()))
+    if other and first_row is not None:
+        seen = str({column: first_row.get(column) for column in READS[name]})
+        if any(trace in seen for trace in traces):
+            return other
+    return name
+
+
+def reads(columns: Collection[str]) -> list[str]:
+    """Names of the mappers whose columns are all there; the general ones where there are any."""
+    found = [name for name, needed in READS.items() if set(needed) <= set(columns)]
+    return [name for name in found if name in GENERAL] or found

@@ -1,0 +1,112 @@
+"""Lists of messages -> turns: the one reader behind OpenAI, ShareGPT and preference data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xtune.conversation import Conversation, Turn
+from xtune.errors import DataError, suggestion
+from xtune.mappers.columns import EMPTY, as_text, blank, describe
+
+ROLES = {
+    "system": "system", "developer": "system",
+    "user": "user", "human": "user",
+    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant", "bard": "assistant",
+    "model": "assistant", "function_call": "assistant",
+    "tool": "tool", "function": "tool", "observation": "tool", "function_response": "tool",
+}  # fmt: skip
+"""What data call the speakers, and the role of the turn."""
+
+_FLAGS = {None: None, 0: False, 1: True}  # 0 and 1 are also False and True, 0.0 and 1.0
+
+
+def from_messages(messages: list[Any], column: str, system: str = "") -> Conversation:
+    """The Conversation of a list of messages: {role, content} or {from, value}, each with `loss` or `weight` or not.
+
+    Messages of one speaker in a row are joined with a blank line (tools' results stay apart). An answer before the
+    first question, and what follows the last answer, are left out: nothing could be learnt from them. `system` is the
+    system message of a list that has none. An answer without text is context, never learnt.
+
+    Raises DataError that names the message, from 1, for an unknown role, a content that is not text, a tool call that
+    is not text, a system message after the first turn, and joined answers of which only some are to be learnt.
+    """
+    turns: list[Turn] = []
+    for number, message in enumerate(messages, 1):
+        turn = _turn(message, f"{column}, message {number}")
+        last = turns[-1] if turns else None
+        if last and last.role == turn.role and turn.role != "tool":
+            turns[-1] = _joined(last, turn, f"{column}, message {number}")
+        elif turn.role == "system" and turns:
+            raise DataError(
+                f"column {column!r}, message {number}: a system message should come first: got one after "
+                f"{len(turns)} turns; move it to the start"
+            )
+        elif turn.role == "user" or turn.role == "system" or _asked(turns):
+            turns.append(turn)
+    while turns and turns[-1].role != "assistant":
+        turns.pop()
+    if all(blank(turn.text) for turn in turns if turn.role == "assistant"):
+        return EMPTY
+    if system and turns[0].role != "system":
+        turns.insert(0, Turn("system", system))
+    return Conversation(tuple(turns))
+
+
+def _asked(turns: list[Turn]) -> bool:
+    return any(turn.role == "user" for turn in turns)
+
+
+def _turn(message: Any, where: str) -> Turn:
+    if type(message) is not dict:
+        raise DataError(f"column {where!r} should be an object: got {describe(message)}; give role and content")
+    name, content = (
+        (message.get("from"), message.get("value"))
+        if "from" in message
+        else (message.get("role"), message.get("content"))
+    )
+    role = ROLES.get(name) if isinstance(name, str) else None
+    if role is None:
+        advice = suggestion(name, ROLES) if isinstance(name, str) else "give it role (or from), such as user"
+        raise DataError(f"column {where!r} has no known role: got {name!r}; {advice}")
+    if message.get("tool_calls") or message.get("function_call"):
+        raise DataError(f"column {where!r} has tool_calls, which no template writes; write the call as text in content")
+    text = content if type(content) is str and content.isascii() and "\0" not in content else _content(content, where)
+    learn = None
+    if "loss" in message or "weight" in message:
+        learn = _flag(message, where)
+    if role == "assistant" and blank(text):
+        learn = False
+    return Turn(role, text, learn)
+
+
+def _content(content: Any, where: str) -> str:
+    """The text of a content; text parts stand on lines of their own."""
+    if not isinstance(content, list):
+        return as_text(content, where)
+    for part in content:
+        if not isinstance(part, dict) or part.get("type") != "text":
+            raise DataError(f"column {where!r} should be text parts: got {describe(part)}; xtune trains on text only")
+    return "\n".join(as_text(part.get("text"), where) for part in content)
+
+
+def _flag(message: dict[str, Any], where: str) -> bool | None:
+    value = message.get("loss")
+    if value is None:
+        value = message.get("weight")
+    try:
+        return _FLAGS[value]
+    except (KeyError, TypeError):
+        raise DataError(
+            f"column {where!r}: loss and weight should be true, false, 0 or 1: got {describe(value)}; mend the row"
+        ) from None
+
+
+def _joined(first: Turn, second: Turn, where: str) -> Turn:
+    if blank(first.text) or blank(second.text):
+        return second if blank(first.text) else first
+    if first.learn != second.learn:
+        raise DataError(
+            f"column {where!r}: loss differs from that of the message before, of the same role: got {second.learn}; "
+            "make them alike, or one message"
+        )
+    return Turn(first.role, f"{first.text}\n\n{second.text}", first.learn)
