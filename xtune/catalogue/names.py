@@ -1,7 +1,7 @@
 """The grammar of config names: `{model}_{tuning}_{dataset}_e{epochs}[_{variant}]`.
 
-Examples carry no epochs: `starcoder_qlora_stack_exchange_example`. A tuning is one of TUNINGS; no model's or
-dataset's name contains one between underscores.
+Examples carry no epochs: `starcoder_qlora_stack_exchange_example`. No model's name contains a tuning's between
+underscores. Variants are settings under which the original catalogue offered a config a second time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-TUNINGS = ("int8_lora", "qlora", "lora", "full")
+from xtune.catalogue.tunings import TUNINGS
+
 VARIANTS = ("gpu8", "hf")
 
 _NAME = re.compile(

@@ -16,9 +16,9 @@ def matches(name: str, pattern: str) -> bool:
 def print_table(rows: Iterable[Sequence[str]]) -> None:
     """Rows in left-aligned columns, two spaces apart. Wide characters take two columns."""
     cells = [list(row) for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*cells)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     for row in cells:
-        padded = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths)]
+        padded = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
         print("  ".join(padded).rstrip())
 
 

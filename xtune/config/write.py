@@ -52,7 +52,10 @@ def _parts(value: Mapping[str, Any] | list[Any] | tuple[Any, ...], indent: int) 
     if isinstance(value, Mapping):
         plain = all(isinstance(key, str) and key.isidentifier() and not iskeyword(key) for key in value)
         names = [f"{key}=" if plain else f"{literal(key)}: " for key in value]
-        items = [name + literal(item, indent=indent, used=len(name) + 1) for name, item in zip(names, value.values())]
+        items = [
+            name + literal(item, indent=indent, used=len(name) + 1)
+            for name, item in zip(names, value.values(), strict=True)
+        ]
         return ("dict(", ")", items) if plain else ("{", "}", items)
     items = [literal(item, indent=indent, used=1) for item in value]
     if isinstance(value, tuple):
