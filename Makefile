@@ -14,6 +14,8 @@ install: $(VENV)/installed
 
 # torch goes first: where pip knows a CPU build of this version, the packages after it keep that one.
 $(VENV)/installed: setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "xtune needs Python 3.11 or newer: got $$($(PYTHON) --version); use make PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing the packages of constraints.txt into $(VENV)"
 	$(PIP) torch==2.13.0

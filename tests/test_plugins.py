@@ -65,7 +65,7 @@ def test_xtune_plugins_chooses(plugin, monkeypatch):
 
 def test_an_import_error_names_the_distribution_and_the_way_out(plugin):
     plugin("import no_such_module")
-    with pytest.raises(PluginError, match=r"plugin xtune-hello cannot be imported: ModuleNotFoundError.*XTUNE_PLUGINS="):
+    with pytest.raises(PluginError, match=r"plugin xtune-hello cannot be imported: ModuleNotFoundError.*XTUNE_PLUG"):
         components()
 
 

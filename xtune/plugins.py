@@ -162,4 +162,3 @@ def components(entries: Iterable[EntryPoint] | None = None) -> Components:
         plugins.append(Plugin(name, version, module))
         _manager(plugins[-1])
     return Components(plugins)
-

@@ -8,14 +8,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from xtune.config.schema import ComponentSettings, Config, DataSettings
-from xtune.config.source import explain, load_config
-from xtune.errors import ConfigError, DataError, suggestion
+from xtune.config.source import explain
+from xtune.errors import ConfigError, suggestion
 from xtune.models.load import load_model, load_tokenizer
 from xtune.models.spec import ModelSpec
 from xtune.plugins import Components, components
@@ -25,8 +24,6 @@ from xtune.templates.template import ChatTemplate
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from xtune.data.pipeline import Prepared
 
 
 @dataclass(frozen=True)

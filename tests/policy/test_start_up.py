@@ -38,6 +38,6 @@ def test_listing_configs_imports_nothing_heavy():
 
 
 def test_importing_xtune_imports_nothing_heavy():
-    code = "import sys, xtune; print([n for n in %r if n in sys.modules])" % HEAVY
+    code = f"import sys, xtune; print([n for n in {HEAVY!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -27,9 +27,7 @@ def save_chat_files(template: ChatTemplate | None, tokenizer: PreTrainedTokenize
         save_generation_config(template, tokenizer, folder)
 
 
-def save_generation_config(
-    template: ChatTemplate | None, tokenizer: PreTrainedTokenizerBase, folder: Path
-) -> None:
+def save_generation_config(template: ChatTemplate | None, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """generation_config.json of a model folder: the model's own where there is one, with every stop token added."""
     from transformers import GenerationConfig
 

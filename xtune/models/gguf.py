@@ -30,7 +30,9 @@ def gguf_folder(file: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".stage-", dir=folder.parent))
     except OSError as error:
-        raise ModelError(f"GGUF file {file} cannot be converted: {error}; set XTUNE_CACHE to a folder with room") from error
+        raise ModelError(
+            f"GGUF file {file} cannot be converted: {error}; set XTUNE_CACHE to a folder with room"
+        ) from error
     try:
         convert(file, stage)
         if not folder.is_dir():  # another process may have been faster
