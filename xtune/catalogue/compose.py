@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xtune.catalogue.datasets import DATASETS, Dataset
+from xtune.catalogue.datasets import DATASETS
 from xtune.catalogue.names import Name
 from xtune.catalogue.tunings import TUNINGS
 from xtune.models.spec import ModelSpec

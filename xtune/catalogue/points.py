@@ -8,7 +8,10 @@ from xtune.catalogue.datasets import DATASETS
 from xtune.catalogue.names import Name, parse
 from xtune.models.spec import ModelSpec
 
-_D9 = "alpaca_e3 alpaca_enzh_e3 alpaca_enzh_oasst1_e3 alpaca_zh_e3 code_alpaca_e3 lawyer_e3 oasst1_512_e3 oasst1_e3 open_platypus_e3"
+_D9 = (
+    "alpaca_e3 alpaca_enzh_e3 alpaca_enzh_oasst1_e3 alpaca_zh_e3 code_alpaca_e3 lawyer_e3 oasst1_512_e3 oasst1_e3 "
+    "open_platypus_e3"
+)
 _D12 = f"{_D9} arxiv_gentitle_e3 colorist_e5 sql_e3"
 _D15 = f"{_D12} medical_e1 openorca_e1 tiny_codes_e1"
 _MOSS = "moss_sft_all_e1 moss_sft_all_e2_gpu8 moss_sft_plugins_e1"

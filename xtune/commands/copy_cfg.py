@@ -1,0 +1,76 @@
+"""`xtune copy-cfg NAME DIR`: a config as a file of one's own, with a comment above what people change."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from xtune.errors import ConfigError
+
+COMMENTS = {
+    "model": "The base model. path: a hub id, a local folder or a GGUF file; dtype: auto, bfloat16, float16, float32;\n"
+    "attention: auto, sdpa, eager, flash_attention_2. name says which family it is (xtune list-models).",
+    "template": "How turns become text (xtune list-templates). It is stored with the adapter, so chat uses the same.",
+    "tuning": "How weights are tuned (xtune list-strategies). More rank learns more and takes more memory;\n"
+    'targets: "all-linear", or names such as ["q_proj", "v_proj"].',
+    "distributed": "How the work is spread: auto, single, ddp, fsdp, deepspeed_zero1 to 3, also with _offload.",
+    "data": "What is trained on, one entry a source. path: a hub id, or .json, .jsonl, .csv, .parquet, .xlsx or .txt\n"
+    "files (one, a folder, a glob); mapper: how a row becomes a conversation (xtune list-mappers), its columns\n"
+    'by options, as options=dict(question="Frage"). Also: limit, weight, system, split, subset, sheet.',
+    "max_length": "The longest sample, in tokens. Memory grows with it; too_long says what happens to longer ones:\n"
+    "drop_turns (from the end), truncate, or error.",
+    "pack": "Whether short samples share one sequence (none sees another). Faster; the loss is the same.",
+    "optimizer": "lr: 2e-4 suits adapters, 2e-5 full tuning; lower it when the loss jumps.\n"
+    "name: adamw, adafactor, adamw_8bit, paged_adamw_8bit, paged_adamw_32bit.",
+    "schedule": "How lr moves: cosine, linear or constant, after a warm-up over this share of the steps.",
+    "train": "A step takes batch_size x accumulate x devices samples (or packs). Out of memory: halve batch_size and\n"
+    "double accumulate; the result is the same.",
+    "checkpoint": "Steps between checkpoints, and how many stay.",
+    "evaluation": "Questions answered every so many steps. holdout=0.05 keeps 5 % of the rows for an evaluation loss.",
+}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME|FILE", help="a config's name (xtune list-cfg) or Python file")
+    parser.add_argument("folder", metavar="DIR", help="where the copy goes; made if it does not exist")
+    parser.add_argument("--force", action="store_true", help="overwrite a file that is there")
+
+
+def run(args: Namespace) -> int:
+    from xtune.config.source import find_config
+    from xtune.plugins import components
+
+    configs = components().configs
+    source = configs[args.name] if args.name in configs else find_config(args.name, configs)
+    target = Path(args.folder) / source.name
+    text = source.read_text(encoding="utf-8") if source.suffix == ".json" else annotated(source)
+    write(target, text, force=args.force)
+    print(target)
+    return 0
+
+
+def annotated(source: Path) -> str:
+    """A standalone config file with the values of `source`, those that it inherits included, and comments."""
+    from xtune.config.source import read_values, validate
+    from xtune.config.write import dump
+
+    values = read_values(source)
+    validate(values, str(source))
+    return dump(values, docstring=f"A copy of {source.stem}, to be changed. xtune train THIS_FILE.", comments=COMMENTS)
+
+
+def write(target: Path, text: str, *, force: bool) -> None:
+    """Writes the whole file or nothing. Raises ConfigError for one that is there, unless `force`."""
+    import os
+    from tempfile import NamedTemporaryFile
+
+    if target.exists() and not force:
+        raise ConfigError(f"{target} exists; give another folder, or --force to overwrite it")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, prefix=".", delete=False) as staged:
+            staged.write(text)
+        os.chmod(staged.name, 0o644)
+        os.replace(staged.name, target)
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror}; give another folder") from error
