@@ -14,7 +14,7 @@ import numpy as np
 from xtune.conversation import IGNORE, Conversation, Sample
 from xtune.errors import DataError
 from xtune.templates.plain_text import plain_text
-from xtune.templates.render import Learn, Piece, find_template, pieces
+from xtune.templates.render import Learn, Piece, find_template, form_of, pieces
 from xtune.templates.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def encode(
     A conversation that is too long and cannot be made to fit gives an empty Sample.
     """
     encoder = Encoder(find_template(template), tokenizer, max_length=max_length, learn=learn, too_long=too_long)
-    ids, labels = encoder.encode_whole([pieces(conversation, encoder.template, learn, generation_prompt)])[0]
+    ids, labels = encoder.encode_whole([pieces(conversation, encoder.form, learn, generation_prompt)])[0]
     if max_length is not None and len(ids) > max_length and not generation_prompt:
         ids, labels, _ = encoder.encode_batch([conversation])[0]
     return Sample(ids.tolist(), labels.tolist())
@@ -94,14 +94,15 @@ class Encoder:
         too_long: TooLong = "drop_turns",
     ) -> None:
         self.template = template
+        self.tokenizer = tokenizer
         self.max_length = max_length
         self.learn: Learn = learn
         self.too_long = too_long
-        self.plain = plain_text(tokenizer, template.control)
+        self.plain = plain_text(tokenizer, template.control + template.markup)
 
     def encode_batch(self, conversations: Sequence[Conversation]) -> list[Encoded]:
         """One Encoded per conversation, in order."""
-        whole = self.encode_whole([pieces(conversation, self.template, self.learn) for conversation in conversations])
+        whole = self.encode_whole([pieces(conversation, self.form, self.learn) for conversation in conversations])
         return [
             self._judge(conversation, ids, labels)
             for conversation, (ids, labels) in zip(conversations, whole, strict=True)
@@ -204,7 +205,7 @@ class Encoder:
         while ends:  # length grows with the number of turns: halve the range
             middle = len(ends) // 2
             shorter = Conversation(turns[: ends[middle]], conversation.plain)
-            ids, labels = self.encode_whole([pieces(shorter, self.template, self.learn)])[0]
+            ids, labels = self.encode_whole([pieces(shorter, self.form, self.learn)])[0]
             if len(ids) > max_length:
                 ends = ends[:middle]
             else:

@@ -1,0 +1,147 @@
+"""Folders of prepared data, made once and shared by every run and process that asks for the same content.
+
+`<cache>/data/<key>` appears whole or not at all: it is built beside, under a lock, and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xtune.data.content import file_digest, text_digest
+from xtune.errors import DataError
+from xtune.location import cache_root
+
+INDEX = "index.json"
+log = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """One folder of prepared data: `bytes` on disk, `about` what its builder said of it."""
+
+    folder: Path
+    bytes: int
+    about: dict[str, Any]
+
+
+def data_root() -> Path:
+    """The folder that holds prepared data."""
+    return cache_root() / "data"
+
+
+def cached(root: Path, key: str, build: Callable[[Path], dict[str, Any]]) -> Path:
+    """The folder of `key`. If there is none, or a damaged one, `build(folder)` fills it and returns what to tell of it.
+
+    Of several processes that ask at once, one builds and the others wait. Raises DataError where it cannot be written.
+    """
+    folder = root / key
+    if folder.is_dir() and damage(folder) is None:
+        return folder
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _lock(folder):
+            if not folder.is_dir() or (problem := damage(folder)):
+                if folder.is_dir():
+                    log.warning("prepared data in %s is damaged: %s; preparing it again", folder, problem)
+                    shutil.rmtree(folder)
+                _build(folder, build)
+    except OSError as error:
+        raise DataError(
+            f"prepared data cannot be written below {root}: got {error.strerror or error}; "
+            "make room there, or set XTUNE_CACHE to another folder"
+        ) from error
+    return folder
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a folder of prepared data, by the size and content of every file; None where nothing is."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if index["check"] != text_digest(_canonical(index["entry"])):
+            return f"{INDEX} was changed"
+        for name, (size, digest) in index["entry"]["files"].items():
+            if (found := (folder / name).stat().st_size) != size:
+                return f"{name} has {found} bytes, expected {size}"
+            if file_digest(folder / name) != digest:
+                return f"the content of {name} was changed"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """What the builder of a whole folder said of it."""
+    entry: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))["entry"]["about"]
+    return entry
+
+
+def entries(root: Path) -> list[Entry]:
+    """The folders of prepared data below `root`, the newest first. Of one that cannot be read, `about` is empty."""
+    found = []
+    for folder in root.iterdir() if root.is_dir() else []:
+        with suppress(FileNotFoundError):  # renamed or cleared meanwhile by another process
+            if folder.is_dir():
+                size = sum(file.stat().st_size for file in folder.iterdir())
+                try:
+                    told = about(folder)
+                except (OSError, ValueError, KeyError):
+                    told = {}
+                found.append((folder.stat().st_mtime, Entry(folder, size, told)))
+    return [entry for _, entry in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def clear(root: Path) -> tuple[int, int]:
+    """Deletes all prepared data below `root` but what is being made. Returns how many entries, and their bytes."""
+    from filelock import Timeout
+
+    number = freed = 0
+    for folder, size, _ in entries(root):
+        try:
+            with _lock(root / folder.name.removesuffix(".part"), wait=False):
+                shutil.rmtree(folder)
+        except Timeout:
+            continue
+        number, freed = number + 1, freed + size
+    return number, freed
+
+
+def _build(folder: Path, build: Callable[[Path], dict[str, Any]]) -> None:
+    """Fills a folder beside `folder` and renames it. The lock is held: what lies there is left of a killed process."""
+    stage = folder.with_name(folder.name + ".part")
+    shutil.rmtree(stage, ignore_errors=True)
+    try:
+        stage.mkdir()
+        told = build(stage)
+        files = {file.name: [file.stat().st_size, file_digest(file)] for file in sorted(stage.iterdir())}
+        entry = {"files": files, "made": time.strftime("%Y-%m-%d %H:%M:%S"), "about": told}
+        index = {"check": text_digest(_canonical(entry)), "entry": entry}
+        (stage / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
+        os.rename(stage, folder)
+    except BaseException:  # Ctrl-C too leaves nothing behind
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+
+
+def _lock(folder: Path, wait: bool = True) -> Any:
+    """A held lock on the making of `folder`; the system frees it when its process ends, however it ends."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            raise
+        log.info("another process prepares the same data; waiting for it")
+        return lock.acquire()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,163 @@
+"""Prepared data on disk: every sample once, in a memory-mapped Arrow file, and which samples each pack holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from xtune.conversation import IGNORE
+from xtune.data.order import grouped_by_length, shuffled
+from xtune.data.pack import Layout, Pack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SAMPLES = "samples.arrow"
+PACKS = "packs.npz"
+SPLITS = ("train", "held_out")
+
+
+class SampleWriter:
+    """Appends samples to an Arrow file: columns ids (list of int32), learn (list of uint8, 1 where learnt), where.
+
+    A context manager. Memory holds one batch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
+        lists = {"ids": pa.list_(pa.int32()), "learn": pa.list_(pa.uint8())}
+        self._schema = pa.schema({**lists, "where": pa.string()})
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._file, self._schema)
+
+    def __enter__(self) -> SampleWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+        self._file.close()
+
+    def write(self, ids: Sequence[np.ndarray], labels: Sequence[np.ndarray], where: Sequence[str]) -> np.ndarray:
+        """Appends samples, at least one and none empty; returns how many labels of each are learnt, int64 (samples,).
+
+        The first position of a sample is stored as not learnt, for in a pack another sample stands before it.
+        """
+        import pyarrow as pa
+
+        starts = np.concatenate([[0], np.cumsum([len(sample) for sample in ids])])
+        learn = np.concatenate(labels) != IGNORE
+        learn[starts[:-1]] = False
+        offsets = pa.array(starts.astype(np.int32))
+        columns = [
+            pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(ids))),
+            pa.ListArray.from_arrays(offsets, pa.array(learn.view(np.uint8))),
+            pa.array(where, pa.string()),
+        ]
+        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        return np.add.reduceat(learn, starts[:-1], dtype=np.int64)
+
+
+class Samples:
+    """The samples of a file that SampleWriter wrote, in its order. Opening it maps the file; nothing is read."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
+        self.path = path
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._batches = []
+        self._first = [0]
+        for number in range(reader.num_record_batches):
+            ids, learn, where = reader.get_batch(number).columns
+            views = (ids.offsets.to_numpy(), ids.values.to_numpy(), learn.values.to_numpy(), where)
+            self._batches.append(views)
+            self._first.append(self._first[-1] + len(ids))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a worker process maps the file itself
+        return Samples, (self.path,)
+
+    def __len__(self) -> int:
+        return self._first[-1]
+
+    def __getitem__(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and labels, int32 (T,)."""
+        (starts, ids, learn, _), at = self._locate(sample)
+        part = slice(starts[at], starts[at + 1])
+        return ids[part], np.where(learn[part], ids[part], np.int32(IGNORE))
+
+    def where(self, sample: int) -> str:
+        """The place of the row that the sample was made of, such as "medicine.xlsx, sheet Main, row 12"."""
+        batch, at = self._locate(sample)
+        return str(batch[3][at])
+
+    def _locate(self, sample: int) -> tuple[tuple[Any, ...], int]:
+        if not 0 <= sample < len(self):
+            raise IndexError(f"sample {sample} of {len(self)}")
+        number = int(np.searchsorted(self._first, sample, side="right")) - 1
+        return self._batches[number], sample - self._first[number]
+
+
+class Packs:
+    """The packs of one split; `packs[i]` is a Pack. `lengths` (packs,) int64 is how many tokens each has."""
+
+    def __init__(self, samples: Samples, layout: Layout, lengths: np.ndarray, packed: bool) -> None:
+        self.samples = samples
+        self.layout = layout
+        self.lengths = lengths
+        self.packed = packed
+
+    def __len__(self) -> int:
+        return len(self.layout)
+
+    def __getitem__(self, pack: int) -> Pack:
+        if not 0 <= pack < len(self):
+            raise IndexError(f"pack {pack} of {len(self)}")
+        ids, labels = zip(*(self.samples[sample] for sample in self.layout[pack].tolist()), strict=True)
+        lengths = np.array([len(sample) for sample in ids], dtype=np.int32)
+        return Pack(np.concatenate(ids), np.concatenate(labels), lengths)
+
+    def where(self, pack: int) -> list[str]:
+        """The places of the rows that a pack was made of, in order."""
+        return [self.samples.where(sample) for sample in self.layout[pack].tolist()]
+
+    def order(self, seed: int, epoch: int) -> np.ndarray:
+        """The indices of all packs in the order of one epoch. Single samples come in stretches of like length."""
+        if self.packed:
+            return shuffled(len(self), seed, epoch)
+        return grouped_by_length(self.lengths, seed, epoch)
+
+
+class Dataset(NamedTuple):
+    """What a run trains and evaluates on. `key` identifies the content: another key, other data."""
+
+    train: Packs
+    held_out: Packs
+    key: str
+
+
+def write_packs(folder: Path, layouts: dict[str, Layout], lengths: np.ndarray, packed: bool) -> None:
+    """Writes the layouts of both splits; `lengths` (samples,) are those of the samples beside them."""
+    arrays: dict[str, Any] = {"packed": np.array(packed)}
+    for split, layout in layouts.items():
+        arrays[f"{split}_samples"], arrays[f"{split}_starts"] = layout
+        arrays[f"{split}_lengths"] = np.diff(np.concatenate([[0], np.cumsum(lengths[layout.samples])])[layout.starts])
+    np.savez(folder / PACKS, **arrays)
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """The Dataset of a folder of prepared data; its name is the key."""
+    samples = Samples(folder / SAMPLES)
+    with np.load(folder / PACKS) as arrays:
+        train, held_out = (
+            Packs(
+                samples,
+                Layout(arrays[f"{split}_samples"], arrays[f"{split}_starts"]),
+                arrays[f"{split}_lengths"],
+                bool(arrays["packed"]),
+            )
+            for split in SPLITS
+        )
+    return Dataset(train, held_out, folder.name)

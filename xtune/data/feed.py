@@ -1,0 +1,166 @@
+"""Rows -> conversations: what each data set of a mix gives, which rows are taken, how often and on which side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from xtune.conversation import Conversation, Turn
+from xtune.data.content import text_digest
+from xtune.errors import DataError
+
+if TYPE_CHECKING:
+    from xtune.data.report import Report
+    from xtune.data.sources import Source
+
+BATCH = 1000  # rows that the tokenizer takes in one call
+PROBE = 20  # rows at the start of a data set that may not all be malformed
+
+EMPTY = "empty"
+DUPLICATE = "duplicate"
+LEFT_OUT = "left out by weight"
+
+
+class Feed(NamedTuple):
+    """One data set of a mix: where its rows come from and what makes conversations of them.
+
+    `system` is the system message of conversations that have none. `weight` is how often a row is seen in an epoch:
+    2 is twice, 0.5 takes one row of two, chosen by content and seed.
+    """
+
+    source: Source
+    mapper: Callable[[Mapping[str, Any]], Conversation]
+    system: str | None = None
+    weight: float = 1.0
+
+
+@dataclass
+class Choice:
+    """Which rows are taken. `holdout` is the share (0 to 1) kept for evaluation, by content alone: it never moves."""
+
+    deduplicate: bool
+    holdout: float
+    seed: int
+    seen: set[bytes] = field(default_factory=set)
+
+    def judge(self, conversation: Conversation, weight: float) -> tuple[int, bool, str]:
+        """(times in an epoch, whether held out, why dropped or "")."""
+        whole = int(weight)
+        if not self.deduplicate and not self.holdout and weight == whole:
+            return whole, False, ""
+        digest = content_digest(conversation)
+        if self.deduplicate:
+            if digest in self.seen:
+                return 0, False, DUPLICATE
+            self.seen.add(digest)
+        copies = whole + (_fraction(digest + self.seed.to_bytes(8, "little")) < weight - whole)
+        if not copies:
+            return 0, False, LEFT_OUT
+        return (1, True, "") if _fraction(digest) < self.holdout else (copies, False, "")
+
+
+@dataclass
+class Mapped:
+    """Conversations on their way to the encoder, with what is known of each."""
+
+    conversations: list[Conversation] = field(default_factory=list)
+    where: list[str] = field(default_factory=list)
+    copies: list[int] = field(default_factory=list)
+    held_out: list[bool] = field(default_factory=list)
+
+
+def map_rows(feed: Feed, choice: Choice, report: Report) -> Iterator[Mapped]:
+    """Batches of a feed's conversations. Rows that give none are counted in `report`, with the reason.
+
+    Raises DataError where all of the first PROBE rows are malformed, or all rows of a shorter data set: then it is
+    not the rows that are wrong but the mapper.
+    """
+    batch = Mapped()
+    rows = malformed = 0
+    for row in feed.source.read():
+        rows += 1
+        report.read += 1
+        if isinstance(row, DataError):
+            where, problem = "", row
+        else:
+            where = row.where
+            found = _conversation(feed, row.values)
+            if isinstance(found, Conversation):
+                _take(found, where, feed, choice, batch, report)
+                if len(batch.where) == BATCH:
+                    yield batch
+                    batch = Mapped()
+                continue
+            problem = found
+        malformed += 1
+        report.drop_for(problem, where)
+        if malformed == rows == PROBE:
+            raise _all_fail(report, f"the first {PROBE} rows")
+    if rows and malformed == rows:
+        raise _all_fail(report, "all rows")
+    if batch.where:
+        yield batch
+
+
+def _all_fail(report: Report, which: str) -> DataError:
+    first = next(reversed(report.examples.values()))[0]
+    return DataError(f"{first} ({which} fail: is it the right mapper?)")
+
+
+def _conversation(feed: Feed, values: Mapping[str, Any]) -> Conversation | DataError:
+    """What the mapper makes of a row. A plugin's mapper may raise anything: that spoils the row, not the run."""
+    try:
+        found = feed.mapper(values)
+    except DataError as error:
+        return error
+    except Exception as error:
+        return DataError(
+            f"mapper {_name(feed.mapper)} fails with {type(error).__name__}: got {error}; mend it or the row"
+        )
+    if isinstance(found, Conversation):
+        return found
+    return DataError(
+        f"mapper {_name(feed.mapper)} gives no conversation: got {type(found).__name__}; choose a mapper that does"
+    )
+
+
+def _name(mapper: Callable[..., Any]) -> str:
+    while isinstance(mapper, partial):
+        mapper = mapper.func
+    return getattr(mapper, "__name__", repr(mapper))
+
+
+def _take(found: Conversation, where: str, feed: Feed, choice: Choice, batch: Mapped, report: Report) -> None:
+    """Appends a conversation to the batch, or counts why not."""
+    if not found.turns:
+        report.drop(EMPTY, where)
+        return
+    copies, held_out, why = choice.judge(found, feed.weight)
+    if why:
+        report.drop(why, where)
+        return
+    batch.conversations.append(found if feed.system is None else with_system(found, feed.system))
+    batch.where.append(where)
+    batch.copies.append(copies)
+    batch.held_out.append(held_out)
+
+
+def with_system(conversation: Conversation, system: str) -> Conversation:
+    """The conversation with `system` before it, unless it has a system message or is plain text."""
+    if conversation.plain or conversation.turns[0].role == "system":
+        return conversation
+    return Conversation((Turn("system", system), *conversation.turns))
+
+
+def content_digest(conversation: Conversation) -> bytes:
+    """128 bits that identify what a conversation says."""
+    turns = [(turn.role, turn.text, turn.learn) for turn in conversation.turns]
+    return bytes.fromhex(text_digest(json.dumps([conversation.plain, turns])))
+
+
+def _fraction(content: bytes) -> float:
+    """A number in [0, 1) that looks random and depends on `content` alone."""
+    return int(text_digest(content)[:13], 16) / 16**13

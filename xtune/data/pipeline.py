@@ -1,0 +1,218 @@
+"""Rows -> conversations -> samples on disk -> packs. Every row is trained on, held out or counted as dropped."""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple, Protocol, TypeGuard
+
+import numpy as np
+
+from xtune.conversation import Conversation
+from xtune.data.cache import about, cached, data_root
+from xtune.data.content import combined, file_digest, function_identity, source_digest, tokenizer_identity
+from xtune.data.dataset import SAMPLES, Dataset, SampleWriter, open_dataset, write_packs
+from xtune.data.feed import Choice, Feed, Mapped, map_rows
+from xtune.data.pack import Layout, best_fit_decreasing, one_each
+from xtune.data.report import Report
+from xtune.data.source_row import well_formed
+from xtune.errors import DataError
+
+WORKERS = 2  # threads that encode: while Rust works for one, the other renders
+CHANGED = ("shortened", "truncated")  # outcomes of an encoded row that is still used
+TELL_EVERY = 10.0  # seconds
+
+log = logging.getLogger(__name__)
+
+
+class Encoded(Protocol):
+    """One encoded conversation, as xtune.templates.encode gives it."""
+
+    @property
+    def ids(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def outcome(self) -> str: ...
+
+
+class Encoder(Protocol):
+    """What prepare() asks of an encoder; runs use that of xtune.templates.encode. Threads share it."""
+
+    template: Any
+    tokenizer: Any
+    max_length: int | None
+    learn: Any
+    too_long: Any
+
+    def encode_batch(self, conversations: Sequence[Conversation]) -> Sequence[Encoded]: ...
+
+
+class Prepared(NamedTuple):
+    """What prepare() gives: the packs to train on, and the account of all rows."""
+
+    dataset: Dataset
+    report: Report
+
+
+def prepare(
+    feeds: Sequence[Feed],
+    encoder: Encoder,
+    *,
+    pack: bool = True,
+    deduplicate: bool = False,
+    holdout: float = 0.0,
+    seed: int = 0,
+    cache_dir: Path | None = None,
+) -> Prepared:
+    """Reads, maps, encodes and packs all rows, or opens what was prepared before from the same content.
+
+    `pack` joins samples to packs of `encoder.max_length` tokens. `holdout` (0 to 1) is the share of rows kept for
+    evaluation, chosen by what the conversation says and nothing else. `deduplicate` drops conversations that were
+    there before. `cache_dir` defaults to the folder `data` of the cache.
+
+    Rust encodes with all cores, or as many threads as RAYON_NUM_THREADS says. Memory holds a few numbers for each
+    row, and the text of a few thousand rows.
+
+    Raises DataError where a file cannot be read, where a data set begins with nothing but malformed rows, where no
+    row is left to train on, where a conversation is too long and the encoder's policy is "error", and where the cache
+    cannot be written.
+    """
+    if pack and encoder.max_length is None:
+        raise ValueError("packing needs the length of a pack: got an encoder with max_length None")
+    key = {
+        "feeds": [_feed_identity(feed) for feed in feeds],
+        "encoder": _encoder_identity(encoder),
+        "settings": [pack, deduplicate, holdout, seed],
+        "code": source_digest(prepare),
+    }
+    build = partial(_build, feeds, encoder, Choice(deduplicate, holdout, seed), pack)
+    folder = cached(cache_dir or data_root(), combined(key), build)
+    return Prepared(open_dataset(folder), Report.from_json(about(folder)["report"]))
+
+
+def _feed_identity(feed: Feed) -> dict[str, Any]:
+    """What of a feed shapes the samples. File names do too: a sample remembers the place of its row."""
+    return {
+        "files": [(file.name, file_digest(file)) for file in feed.source.files],
+        "fingerprint": feed.source.fingerprint,
+        "mapper": function_identity(feed.mapper),
+        "system": feed.system,
+        "weight": feed.weight,
+    }
+
+
+def _encoder_identity(encoder: Encoder) -> dict[str, Any]:
+    return {
+        "template": repr(encoder.template),
+        "tokenizer": tokenizer_identity(encoder.tokenizer),
+        "policy": [encoder.max_length, encoder.learn, encoder.too_long],
+        "code": source_digest(type(encoder)),
+    }
+
+
+def _build(feeds: Sequence[Feed], encoder: Encoder, choice: Choice, pack: bool, folder: Path) -> dict[str, Any]:
+    """Fills `folder` with samples and packs; returns what the cache tells of it."""
+    report = Report(pack_length=encoder.max_length if pack else None)
+    batches = (batch for feed in feeds for batch in map_rows(feed, choice, report))
+    table = _write_samples(batches, encoder, report, folder)
+    layouts = _lay_out(table, report)
+    write_packs(folder, layouts, table["length"], pack)
+    return {"report": report.to_json(), "data": [feed.source.name for feed in feeds]}
+
+
+def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, folder: Path) -> dict[str, np.ndarray]:
+    """Writes every sample once; returns its length, learnt tokens, copies an epoch and split, each (samples,)."""
+    table = {"length": array("i"), "learnt": array("i"), "copies": array("i"), "held_out": array("b")}
+    started = told = monotonic()
+    with SampleWriter(folder / SAMPLES) as writer:
+        for batch, results in _encode(batches, encoder):
+            kept = []
+            for at, encoded in enumerate(results):
+                if _is_kept(encoded, batch.where[at], report):
+                    kept.append((at, encoded.ids, encoded.labels))
+            if kept:
+                places, ids, labels = zip(*kept, strict=True)
+                learnt = writer.write(ids, labels, [batch.where[at] for at in places])
+                table["length"].extend(map(len, ids))
+                table["learnt"].extend(learnt.tolist())
+                table["copies"].extend(batch.copies[at] for at in places)
+                table["held_out"].extend(batch.held_out[at] for at in places)
+            if monotonic() - told > TELL_EVERY:
+                told = monotonic()
+                log.info("preparing data: %d rows, %d rows/s", report.read, report.read / (told - started))
+    return {name: np.array(column) for name, column in table.items()}
+
+
+def _encode(batches: Iterable[Mapped], encoder: Encoder) -> Iterator[tuple[Mapped, list[Encoded | DataError]]]:
+    """Batches with what became of their conversations, in order. Reading, rendering and Rust go on side by side."""
+    waiting: deque[tuple[Mapped, Future[list[Encoded | DataError]]]] = deque()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for batch in batches:
+            waiting.append((batch, pool.submit(_encode_batch, encoder, batch)))
+            if len(waiting) > WORKERS:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        for done, future in waiting:
+            yield done, future.result()
+
+
+def _encode_batch(encoder: Encoder, batch: Mapped) -> list[Encoded | DataError]:
+    """All in one call; where that fails, one by one, so that only the row at fault is lost."""
+    try:
+        return list(encoder.encode_batch(batch.conversations))
+    except (DataError, TypeError, ValueError):
+        return [_encode_one(encoder, one, where) for one, where in zip(batch.conversations, batch.where, strict=True)]
+
+
+def _encode_one(encoder: Encoder, conversation: Conversation, where: str) -> Encoded | DataError:
+    """The DataError of a conversation that cannot be encoded is its result, unless the policy is to stop at it."""
+    for turn in conversation.turns:
+        if not isinstance(turn.text, str) or not well_formed(turn.text):
+            return DataError(f"a turn's text is not well-formed Unicode: got {turn.text!r:.60}; clean it")
+    try:
+        return encoder.encode_batch([conversation])[0]
+    except DataError as error:
+        if encoder.too_long == "error":
+            raise DataError(f"{where}: {error}") from error
+        return error
+
+
+def _is_kept(encoded: Encoded | DataError, where: str, report: Report) -> TypeGuard[Encoded]:
+    """Whether a row gave a sample; counts what became of it otherwise."""
+    if isinstance(encoded, DataError):
+        report.drop_for(encoded, where)
+        return False
+    if not encoded.outcome:
+        return True
+    if encoded.outcome in CHANGED:
+        report.change(encoded.outcome)
+        return True
+    report.drop(encoded.outcome, where)
+    return False
+
+
+def _lay_out(table: dict[str, np.ndarray], report: Report) -> dict[str, Layout]:
+    """The packs of both splits; fills in the report's figures."""
+    held_out = table["held_out"].astype(bool)
+    report.trained, report.held_out = int((~held_out).sum()), int(held_out.sum())
+    if not report.trained:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in report.dropped.items()) or "held out all"
+        raise DataError(f"no row is left to train on: got {report.read} rows ({reasons}); see the first ones yourself")
+    layouts = {}
+    for split, members in (("train", ~held_out), ("held_out", held_out)):
+        samples = np.repeat(np.flatnonzero(members), table["copies"][members])
+        lengths = table["length"][samples]
+        layout = best_fit_decreasing(lengths, report.pack_length) if report.pack_length else one_each(lengths)
+        layouts[split] = Layout(samples[layout.samples], layout.starts)
+    train = layouts["train"]
+    report.samples, report.packs = len(train.samples), len(train)
+    report.tokens = int(table["length"][train.samples].sum(dtype=np.int64))
+    report.learnt = int(table["learnt"][train.samples].sum(dtype=np.int64))
+    return layouts
