@@ -5,37 +5,48 @@ above it nobody looks anything up again.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from xtune.config.schema import ComponentSettings, Config, DataSettings
-from xtune.config.source import explain
-from xtune.errors import ConfigError, suggestion
-from xtune.models.load import load_model, load_tokenizer
+from xtune.config.source import explain, load_config
+from xtune.data.feed import Feed
+from xtune.data.pipeline import Prepared, prepare
+from xtune.data.sources import Source, open_source
+from xtune.errors import ConfigError, DataError, suggestion
+from xtune.mappers.auto import choose
+from xtune.models.load import load_model, load_tokenizer, pick_dtype
 from xtune.models.spec import ModelSpec
 from xtune.plugins import Components, components
+from xtune.strategies.distributed.parallel import Distributed
 from xtune.strategies.strategy import Strategy, Tuning
+from xtune.templates.encode import Encoder
 from xtune.templates.template import ChatTemplate
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+log = logging.getLogger(__name__)
+
+Mapper = Callable[[Mapping[str, Any]], Any]
+
 
 @dataclass(frozen=True)
 class Run:
-    """The objects that a run needs. `mappers` stand in the order of `config.data`; None recognises the format."""
+    """The objects that a run needs, and how it makes the large ones: tokenizer, model and data."""
 
     config: Config
     model: ModelSpec
     template: ChatTemplate
     tuning: Tuning
-    distributed: Strategy
-    mappers: list[Callable[[Mapping[str, Any]], Any] | None]
+    distributed: Distributed
     components: Components
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
@@ -44,8 +55,6 @@ class Run:
     def load_model(self, device: str | torch.device | None = None) -> PreTrainedModel:
         """The base model as the tuning strategy wants it loaded (quantized or not), not yet prepared for tuning."""
         import torch
-
-        from xtune.models.load import pick_dtype
 
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dtype = pick_dtype(self.config.model.dtype, place)
@@ -57,9 +66,48 @@ class Run:
             device=place,
         )
 
+    def prepare_data(self, tokenizer: PreTrainedTokenizerBase) -> Prepared:
+        """The rows of every data entry, mapped, encoded and packed, and the report. Raises DataError."""
+        config = self.config
+        encoder = Encoder(
+            self.template, tokenizer, max_length=config.max_length, learn=config.learn, too_long=config.too_long
+        )
+        return prepare(
+            [self._feed(entry) for entry in config.data],
+            encoder,
+            pack=config.pack,
+            deduplicate=config.deduplicate,
+            holdout=config.evaluation.holdout,
+            seed=config.seed,
+        )
+
+    def _feed(self, entry: DataSettings) -> Feed:
+        source = open_source(entry.path, split=entry.split, subset=entry.subset, sheet=entry.sheet, limit=entry.limit)
+        return Feed(source, self._mapper(entry, source), entry.system, entry.weight)
+
+    def _mapper(self, entry: DataSettings, source: Source) -> Mapper:
+        """The mapper that a data entry names, its options bound; for "auto", the one that the first row speaks for."""
+        name = entry.mapper
+        if name == "auto":
+            first = next(iter(source), None)
+            if first is None:
+                raise DataError(f"data {entry.path} has no rows; give a file with rows")
+            name = choose(list(first.values), first.values)
+            log.info("%s: mapper %s, by its columns", source.name, name)
+        return bind_mapper(name, entry.options, self.components)
+
+
+def prepare_data(config: Config | str | Path) -> Prepared:
+    """The data of a config (a Config, a name or a file) as a run would train on it: (dataset, report).
+
+    `report` counts rows read, trained, held out and dropped by reason, and tokens. Raises XtuneError.
+    """
+    run = resolve(config if isinstance(config, Config) else load_config(config))
+    return run.prepare_data(run.load_tokenizer())
+
 
 def resolve(config: Config, registries: Components | None = None) -> Run:
-    """Looks up every name of `config`. Raises UnknownName, or ConfigError for options that a component does not take."""
+    """Looks up every name of `config`. Raises UnknownName, or ConfigError for options that a component lacks."""
     found = registries or components()
     tuning = _strategy(config.tuning, "tuning", found)
     if not isinstance(tuning, Tuning):
@@ -67,13 +115,18 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
     distributed = config.distributed
     if isinstance(distributed, str):
         distributed = ComponentSettings(name=distributed)
+    run_on = _strategy(distributed, "distributed", found)
+    if not isinstance(run_on, Distributed):
+        raise ConfigError(f"distributed should be a distributed strategy: got {distributed.name}, one of tuning")
+    for entry in config.data:
+        if entry.mapper != "auto":
+            bind_mapper(entry.mapper, entry.options, found)
     return Run(
         config=config,
         model=found.models[config.model.name],
         template=found.templates[config.template],
         tuning=tuning,
-        distributed=_strategy(distributed, "distributed", found),
-        mappers=[_mapper(entry, found) for entry in config.data],
+        distributed=run_on,
         components=found,
     )
 
@@ -87,13 +140,11 @@ def _strategy(settings: ComponentSettings, section: str, found: Components) -> S
         raise ConfigError(explain(error, kind, f"{section} {settings.name}")) from error
 
 
-def _mapper(entry: DataSettings, found: Components) -> Callable[[Mapping[str, Any]], Any] | None:
-    """The mapper that a data entry names, its options bound; None for "auto", which looks at the rows."""
-    if entry.mapper == "auto":
-        return None
-    mapper = found.mappers[entry.mapper]
-    known = [name for name, p in inspect.signature(mapper).parameters.items() if p.kind is p.KEYWORD_ONLY]
-    for name in entry.options:
-        if name not in known:
-            raise ConfigError(f"mapper {entry.mapper} has no option {name!r}; {suggestion(name, known)}")
-    return partial(mapper, **entry.options) if entry.options else mapper
+def bind_mapper(name: str, options: Mapping[str, Any], found: Components) -> Mapper:
+    """The mapper of this name with its options bound. Raises ConfigError for one that it does not take."""
+    mapper: Mapper = found.mappers[name]
+    known = [key for key, p in inspect.signature(mapper).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise ConfigError(f"mapper {name} has no option {option!r}; {suggestion(option, known)}")
+    return partial(mapper, **options) if options else mapper

@@ -73,9 +73,8 @@ class Session:
             options |= {"temperature": self.temperature, "top_p": self.top_p, "top_k": 0}
         else:  # the model's generation_config may set these, which generate() then warns about
             options |= {"temperature": None, "top_p": None, "top_k": None}
-        options["pad_token_id"] = (
-            self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else stop_ids[0]
-        )
+        pad = self.tokenizer.pad_token_id
+        options["pad_token_id"] = stop_ids[0] if pad is None else pad
         if stop_strings:
             options |= {"stop_strings": stop_strings, "tokenizer": self.tokenizer}
         return options | {"eos_token_id": stop_ids}

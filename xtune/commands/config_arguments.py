@@ -15,7 +15,7 @@ def add_config_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("config", metavar="NAME|FILE", help="a config's name (xtune list-cfg) or Python file")
     parser.add_argument("--model", metavar="PATH", help="model folder, GGUF file or hub id, in place of the config's")
     parser.add_argument(
-        "--data", metavar="PATH", nargs="+", help="data files, folders or globs, in place of the config's"
+        "--data", metavar="PATH", nargs="+", help="files, folders or globs, in place of the config's"
     )
     parser.add_argument("--mapper", metavar="NAME", help="mapper of --data, in place of the config's")
     parser.add_argument("--seed", type=int, help="seed of data order, dropout and initial adapters")
@@ -54,7 +54,7 @@ def replaced(entries: list[DataSettings], paths: list[str], mapper: str | None) 
         first = entries[0]
         if not mapper and any((e.mapper, e.options) != (first.mapper, first.options) for e in entries):
             raise ConfigError(
-                f"the config has {len(entries)} data entries with different mappers: got {len(paths)} paths with --data; "
+                f"the config has {len(entries)} data entries with different mappers: got {len(paths)} paths; "
                 f"give {len(entries)}, or say --mapper"
             )
         entries = [first]

@@ -96,7 +96,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
 
 
 def _nearest(key: str, model: type[BaseModel]) -> str:
-    """The hint for an unknown key: a like name in its own section, that name in another one, or what the section has."""
+    """The hint for an unknown key: a like name in its section, that name in another one, or what the section has."""
     prefix, dot, name = key.rpartition(".")
     here = _fields_at(model, prefix + dot)
     near = [prefix + dot + found for found in get_close_matches(name, here, n=1, cutoff=0.6)]
