@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,15 +27,31 @@ class LossModel(nn.Module):
     None and whole logits are taken, which is said once.
     """
 
-    def __init__(self, model: nn.Module, *, dtype: torch.dtype = torch.float32, chunked: bool = True) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        dtype: torch.dtype = torch.float32,
+        chunked: bool = True,
+        neftune_alpha: float | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.dtype = dtype
         self.rule = find_rule(causal(model)) if chunked else None
+        if neftune_alpha is not None:
+            embedding = causal(model).get_input_embeddings()
+            embedding.register_forward_hook(partial(self._add_noise, alpha=neftune_alpha))
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The decoder layers: what a sharding strategy gathers one at a time."""
+        return decoder_layers(self.model)
 
     def forward(self, inputs: dict[str, Any], labels_BT: Tensor) -> Tensor:
         """`labels_BT[b, t]` is the id at t itself, or IGNORE: position t - 1 learns it."""
         device = labels_BT.device.type
+        self._position_ids_BT = inputs.get("position_ids")
         with torch.autocast(device, dtype=self.dtype, enabled=self.dtype != torch.float32):
             if self.rule is None:
                 return _whole_loss(self.model(**inputs).logits, labels_BT)
@@ -45,10 +62,37 @@ class LossModel(nn.Module):
             targets_N = labels_BT[:, 1:].flatten().index_select(0, learnt)
             return summed_cross_entropy(hidden_NH, model.get_output_embeddings(), targets_N, self.rule)
 
+    def _add_noise(self, _: nn.Module, __: Any, embeddings_BTH: Tensor, *, alpha: float) -> Tensor:
+        if not self.training or self._position_ids_BT is None:
+            return embeddings_BTH
+        return noisy_embeddings(embeddings_BTH, self._position_ids_BT, alpha)
+
+
+def noisy_embeddings(embeddings_BTH: Tensor, position_ids_BT: Tensor, alpha: float) -> Tensor:
+    """NEFTune (arXiv:2310.05914): uniform noise of magnitude alpha / sqrt(L * H), where L is a sample's own length.
+
+    Samples begin where positions restart, so packed samples get the noise they would get alone.
+    """
+    sample_BT = (position_ids_BT == 0).flatten().cumsum(0) - 1
+    lengths_BT = torch.bincount(sample_BT)[sample_BT].view_as(position_ids_BT)
+    reach_BT1 = alpha / (lengths_BT * embeddings_BTH.shape[-1]).sqrt()[..., None]
+    noise = torch.rand_like(embeddings_BTH) * 2 - 1
+    return embeddings_BTH + noise * reach_BT1.to(noise.dtype)
+
 
 def causal(model: nn.Module) -> Any:
     """The transformers model itself, out of a PeftModel where it is in one."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def decoder_layers(model: nn.Module) -> list[nn.Module]:
+    """The model's decoder layers, in order: the list of modules that is as long as its config says."""
+    inner = causal(model)
+    count = getattr(inner.config, "num_hidden_layers", None)
+    for module in inner.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return list(module)
+    return []
 
 
 def _whole_loss(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
@@ -69,7 +113,9 @@ def find_rule(model: Any) -> LogitRule | None:
         if head is not None and model.base_model is not model:
             raw_BTV = head(model.base_model(input_ids=ids_BT, use_cache=False)[0]).float()
             for rule in _known_rules(model.config):
-                if raw_BTV.shape == logits_BTV.shape and torch.allclose(rule(raw_BTV), logits_BTV, rtol=1e-3, atol=1e-4):
+                if raw_BTV.shape == logits_BTV.shape and torch.allclose(
+                    rule(raw_BTV), logits_BTV, rtol=1e-3, atol=1e-4
+                ):
                     return rule
     finally:
         model.train(training)

@@ -51,7 +51,8 @@ class LinearCrossEntropy(torch.autograd.Function):
         differentiate: bool,
     ) -> Tensor:
         hidden, weight, bias = (
-            wanted and differentiate for wanted in (*ctx.needs_input_grad[:2], bias_V is not None and ctx.needs_input_grad[2])
+            wanted and differentiate
+            for wanted in (*ctx.needs_input_grad[:2], bias_V is not None and ctx.needs_input_grad[2])
         )
         grad_hidden_NH = torch.empty_like(hidden_NH) if hidden else None
         grad_weight_VH = torch.zeros_like(weight_VH, dtype=torch.float32) if weight else None

@@ -10,7 +10,8 @@ from xtune.registry import Registry
 
 @hookimpl
 def register_strategies(strategies: Registry[Any]) -> None:
+    from xtune.strategies.distributed import DISTRIBUTED
     from xtune.strategies.tuning import TUNING
 
-    for name, strategy in TUNING.items():
+    for name, strategy in [*TUNING.items(), *DISTRIBUTED.items()]:
         strategies.add(name, strategy)

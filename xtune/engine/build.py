@@ -1,0 +1,144 @@
+"""A Run -> the parts of a training loop: the model spread over ranks, the plan, what collates and what evaluates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from xtune.conversation import IGNORE
+from xtune.data.collate import collate
+from xtune.engine.evaluation import answers, held_out_loss
+from xtune.engine.forward import LossModel
+from xtune.engine.layers import compile_layers, use_checkpointing
+from xtune.engine.optim import build_optimizer
+from xtune.engine.plan import Plan, seed_everything
+from xtune.engine.save import load_weights
+from xtune.engine.schedule import lr_factor, warmup_length
+from xtune.errors import ConfigError
+from xtune.models.load import pick_dtype
+from xtune.strategies.distributed import ranks
+
+if TYPE_CHECKING:
+    from xtune.config.schema import Config, OptimizerSettings
+    from xtune.resolve import Run
+    from xtune.strategies.distributed.parallel import Parallel
+
+log = logging.getLogger(__name__)
+
+
+def build_model(run: Run, checkpoint: Path | None) -> torch.nn.Module:
+    """The model, prepared for tuning, with the weights of `checkpoint` where one is given.
+
+    Weights that are trained are float32 whatever the model's dtype: a step of bfloat16 weights is lost in rounding.
+    """
+    seed_everything(run.config.seed)
+    model = run.tuning.prepare(run.load_model(ranks.device()))
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    return model
+
+
+def build_parallel(run: Run, model: torch.nn.Module, plan: Plan) -> Parallel:
+    """The model with its loss and its optimizer, spread as the distributed strategy says."""
+    settings = run.config
+    dtype = pick_dtype(settings.model.dtype, ranks.device())
+    if dtype == torch.float16:
+        raise ConfigError("model.dtype=float16 cannot be trained: its gradients underflow; use bfloat16 or float32")
+    module = LossModel(model, dtype=dtype, neftune_alpha=settings.train.neftune_alpha)
+    tokens = settings.train.batch_size * settings.max_length
+    use_checkpointing(model, settings.train.gradient_checkpointing, tokens=tokens)
+    compile_layers(model, settings.train.compile, micro_batches=plan.steps * settings.train.accumulate)
+    return run.distributed.start(
+        module,
+        lambda spread: optimizer_for(spread, settings.optimizer),
+        max_grad_norm=settings.optimizer.max_grad_norm,
+    )
+
+
+def optimizer_for(module: torch.nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    return build_optimizer(module.named_parameters(), **settings.model_dump(exclude={"max_grad_norm"}))
+
+
+def build_plan(config: Config, packs: Any) -> Plan:
+    return Plan(
+        packs=packs,
+        batch_size=config.train.batch_size,
+        accumulate=config.train.accumulate,
+        epochs=config.train.epochs,
+        max_steps=config.train.max_steps,
+        ranks=ranks.world_size(),
+        seed=config.seed,
+    )
+
+
+def build_schedule(config: Config, steps: int) -> Callable[[int], float]:
+    settings = config.schedule
+    return partial(
+        lr_factor,
+        name=settings.name,
+        warmup=warmup_length(steps, settings.warmup_ratio, settings.warmup_steps),
+        total=steps,
+        floor=min(1.0, settings.min_lr / config.optimizer.lr),
+    )
+
+
+def build_collate(model: Any, tokenizer: Any) -> Callable[[Sequence[Any]], Any]:
+    """Packs -> a Batch on this rank's device, in the form that the model's attention takes."""
+    pad_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    attention, device = model.config._attn_implementation, ranks.device()
+    return lambda packs: collate(packs, pad_id=pad_id, attention=attention).to(device)
+
+
+def build_measure(
+    config: Config, parallel: Parallel, held_out: Any, batch: Callable[[Sequence[Any]], Any]
+) -> Callable[[], dict[str, Any]] | None:
+    """The evaluation on held-out packs; None where nothing is held out."""
+    if not config.evaluation.holdout:
+        return None
+    if not len(held_out):
+        log.warning("nothing is evaluated: no row fell into evaluation.holdout=%s", config.evaluation.holdout)
+        return None
+    return partial(held_out_loss, parallel, held_out, batch, config.train.batch_size)
+
+
+def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], list[dict[str, Any]]]:
+    """Asks the model the config's prompts, as a chat with it would, always taking the likeliest token."""
+    from xtune.chat.session import Session
+
+    settings = run.config.evaluation
+    model = parallel.inner.model
+
+    def ask(prompt: str) -> str:
+        session = Session(
+            model,  # type: ignore[arg-type]
+            tokenizer,
+            run.template,
+            system=settings.system,
+            max_new_tokens=settings.max_new_tokens,
+        )
+        return session.ask(prompt)
+
+    def ask_all() -> list[dict[str, Any]]:
+        if not settings.prompts:
+            return []
+        with parallel.whole(), torch.autocast(ranks.device().type, dtype=parallel.inner.dtype):  # type: ignore[arg-type]
+            return answers(ask, settings.prompts, model)  # type: ignore[arg-type]
+
+    return ask_all
+
+
+def describe_batch(tokenizer: Any, batch: Any, limit: int = 200) -> str:
+    """The beginning of each row of a batch as text, and how many of its tokens are learnt."""
+    rows = []
+    for ids_T, labels_T in zip(batch.input_ids_BT, batch.labels_BT, strict=True):
+        text = " ".join(tokenizer.decode(ids_T.tolist()).split())
+        rows.append(f"{text[:limit]!r} ({int((labels_T != IGNORE).sum())} learnt)")
+    return ", ".join(rows)

@@ -1,0 +1,36 @@
+"""What can watch a run. Hooks look; none of them changes what is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a hook may want to show: the run's folder, its first and last step, and what it is made of."""
+
+    work_dir: Path
+    first_step: int
+    last_step: int
+    about: dict[str, Any]
+
+
+class Hook:
+    """A watcher of a run, on rank 0. Rows are what stands in the journals."""
+
+    def started(self, facts: RunFacts) -> None:
+        """Before the first step."""
+
+    def stepped(self, row: dict[str, Any]) -> None:
+        """After each step: step, loss, lr, grad_norm, tokens, learnt, seconds, memory_gib."""
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        """After an evaluation: step, loss, perplexity, learnt."""
+
+    def answered(self, rows: list[dict[str, Any]]) -> None:
+        """After the config's prompts were answered: step, prompt, answer of each."""
+
+    def ended(self, reason: str) -> None:
+        """After the last step, also of a run that was stopped."""

@@ -1,0 +1,51 @@
+"""JSON lines on disk that a run appends to and that go back with it to an earlier step."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """A file of one JSON object a line, each with a "step". Only rank 0 writes."""
+
+    def __init__(self, path: Path, *, keep_to: int = 0, write: bool = True) -> None:
+        """Reads the lines up to step `keep_to` and drops those after it, and a last line that was cut off."""
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() and keep_to else []
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break
+            if row["step"] > keep_to:
+                break
+            self.rows.append(row)
+        self._file = None
+        if write:
+            beside = path.with_name(f".{path.name}.partial")
+            beside.write_text("".join(_line(row) for row in self.rows), encoding="utf-8")
+            os.replace(beside, path)
+            self._file = path.open("a", encoding="utf-8")
+
+    def append(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        if self._file is not None:
+            self._file.write(_line(row))
+            self._file.flush()
+
+    def sync(self) -> None:
+        """Makes sure that what was appended survives a loss of power, before a checkpoint relies on it."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"

@@ -1,0 +1,170 @@
+"""train(): a config in, a trained model and the story of its training out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xtune.config.schema import Config
+from xtune.config.source import load_config
+from xtune.engine import launch
+from xtune.engine.workplace import workplace
+from xtune.errors import ConfigError
+from xtune.resolve import Run, resolve
+from xtune.strategies.distributed import ranks
+
+if TYPE_CHECKING:
+    from xtune.engine.hooks.hook import Hook
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left. `metrics` has a row a step: step, loss, lr, tokens, learnt, grad_norm, seconds, memory_gib.
+
+    `reason` is "finished", "early stop", or the name of the signal that stopped it. `checkpoint` is the newest one.
+    """
+
+    work_dir: Path
+    metrics: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
+    reason: str
+    checkpoint: Path
+
+
+def train(config: Config | str | Path, work_dir: str | Path | None = None, resume: str | Path | None = None) -> Result:
+    """Fine-tunes as `config` (a Config, a name or a file) says, and returns what came of it.
+
+    `work_dir` is where everything is written (default: work_dirs/NAME). `resume` is "auto" (the newest good checkpoint
+    of the work dir, or the start if there is none), a checkpoint, or another work dir. Training that is resumed ends
+    with the same weights, bit for bit, as if it had not been interrupted.
+
+    Raises XtuneError for whatever the user can mend.
+    """
+    name = f"{config.model.name}_{config.tuning.name}" if isinstance(config, Config) else Path(config).stem
+    run = resolve(config if isinstance(config, Config) else load_config(config))
+    with launch.process_group():
+        return train_run(run, Path(work_dir or Path("work_dirs", name)), resume)
+
+
+def train_run(run: Run, work_dir: Path, resume: str | Path | None = None) -> Result:
+    """`train` in every rank: checks, locks the work dir, builds the parts, and runs the loop."""
+    evaluation = run.config.evaluation
+    if not evaluation.holdout and (run.config.checkpoint.best or evaluation.patience):
+        wanted = "checkpoint.best" if run.config.checkpoint.best else "evaluation.patience"
+        raise ConfigError(f"{wanted} needs held-out rows: got evaluation.holdout=0; set it to 0.05 for instance")
+    with workplace(work_dir, resuming=resume is not None), ExitStack() as open_files:
+        return _train(run, work_dir, resume, open_files)
+
+
+def _train(run: Run, work_dir: Path, resume: str | Path | None, open_files: ExitStack) -> Result:
+    from xtune.engine import build
+    from xtune.engine.checkpoint import list_checkpoints
+    from xtune.engine.evaluator import Evaluator
+    from xtune.engine.hooks.hook import RunFacts
+    from xtune.engine.journal import Journal
+    from xtune.engine.loop import Loop
+    from xtune.engine.resume import find_source
+    from xtune.engine.save import Saver, load_training_state
+    from xtune.engine.versions import describe_run
+
+    config = run.config
+    tokenizer = run.load_tokenizer()
+    prepared = run.prepare_data(tokenizer)
+    packs = prepared.dataset.train
+    plan = build.build_plan(config, packs)
+    about = describe_run(run, plan, prepared.report)
+    source = find_source(work_dir, resume, about)
+    model = build.build_model(run, source)
+    parallel = build.build_parallel(run, model, plan)
+    start = load_training_state(parallel, source) if source is not None else 0
+
+    def journal(name: str) -> Journal:
+        opened = Journal(work_dir / f"{name}.jsonl", keep_to=start, write=ranks.rank() == 0)
+        open_files.callback(opened.close)
+        return opened
+
+    batch = build.build_collate(model, tokenizer)
+    hooks = build_hooks(config)
+    metrics = journal("metrics")
+    evaluator = Evaluator(
+        evaluations=journal("evaluations"),
+        answers=journal("answers"),
+        measure=build.build_measure(config, parallel, prepared.dataset.held_out, batch),
+        ask=build.build_ask(run, parallel, tokenizer),
+        patience=config.evaluation.patience,
+        keep_best=config.checkpoint.best,
+        hooks=hooks,
+    )
+    saver = Saver(
+        work_dir=work_dir,
+        parallel=parallel,
+        keep=config.checkpoint.keep,
+        describe=partial(write_description, run=run, about=about),
+        journals=[metrics, evaluator.evaluations, evaluator.answers],
+        best=lambda: evaluator.best,
+    )
+    loop = Loop(
+        parallel=parallel,
+        plan=plan,
+        collate=batch,
+        lr_factor=build.build_schedule(config, plan.steps),
+        seed=config.seed,
+        metrics=metrics,
+        describe=partial(build.describe_batch, tokenizer),
+        evaluate=evaluator,
+        save=saver.save,
+        evaluate_every=config.evaluation.every,
+        save_every=config.checkpoint.every,
+        hooks=hooks,
+    )
+    facts = RunFacts(work_dir, start, plan.steps, {**about, "summary": summary(about, model)})
+    reason = run_with_hooks(hooks, facts, partial(loop.run, start))
+    ranks.barrier()
+    checkpoint = list_checkpoints(work_dir)[-1]
+    return Result(work_dir, metrics.rows, evaluator.evaluations.rows, evaluator.answers.rows, reason, checkpoint)
+
+
+def run_with_hooks(hooks: list[Hook], facts: Any, run: Callable[[], str]) -> str:
+    """Runs with the hooks told of its start and its end, whatever that is."""
+    for hook in hooks:
+        hook.started(facts)
+    reason = "an error"
+    try:
+        reason = run()
+    finally:
+        for hook in hooks:
+            hook.ended(reason)
+    return reason
+
+
+def build_hooks(config: Config) -> list[Hook]:
+    """Watchers of the run: on the first rank only."""
+    from xtune.engine.hooks.progress import ProgressHook
+
+    if ranks.rank() > 0:
+        return []
+    return [ProgressHook()]
+
+
+def write_description(folder: Path, *, run: Run, about: dict[str, Any]) -> None:
+    """Writes into a checkpoint what its weights are of: template, config, versions, plugins, data."""
+    from xtune.engine.checkpoint import CONFIG_FILE, RUN_FILE, write_json
+    from xtune.templates.store import save_template
+
+    save_template(run.template, folder)
+    write_json(folder / CONFIG_FILE, about["config"])
+    write_json(folder / RUN_FILE, {key: value for key, value in about.items() if key != "config"})
+
+
+def summary(about: dict[str, Any], model: Any) -> str:
+    """The line that a run begins with."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return (
+        f"{about['config']['model']['name']} on {about['device']}: {trained / 1e6:,.1f} M weights are trained, "
+        f"{about['data']['packs']:,} packs, {about['packs_a_step']} a step, {about['steps']:,} steps"
+    )
