@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xtune.errors import ModelError
 from xtune.location import PACKAGE, packaged
 from xtune.models.gguf import gguf_folder
-from xtune.models.legacy import legacy_tokenizer_class
+from xtune.models.legacy import legacy_model_class, legacy_tokenizer_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,17 +41,22 @@ def load_model(
     Raises ModelError where there is no such model, it has no weights, or it could only run with remote code.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
     place = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = pick_dtype(dtype, place)
     folder = local_folder(path)
-    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": pick_attention(attention, place, dtype)}
+    options: dict[str, Any] = {"dtype": dtype}
     if quantization is not None:
         options["quantization_config"] = quantization_config(quantization, dtype)
         options["device_map"] = {"": place}
     with told_in_one_line(path):
-        model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **options)
+        legacy = legacy_model_class(PreTrainedConfig.get_config_dict(folder)[0])
+        reader = legacy.config_class if legacy else AutoConfig
+        config = reader.from_pretrained(folder, trust_remote_code=False)
+        flash = not getattr(config, "alibi", False)
+        options["attn_implementation"] = pick_attention(attention, place, dtype, flash=flash)
+        model = (legacy or AutoModelForCausalLM).from_pretrained(folder, config=config, **options)
     return model if quantization is not None else model.to(place)
 
 
@@ -100,13 +105,13 @@ def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return found
 
 
-def pick_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str:
-    """The attention implementation that a config's name means on `device`."""
+def pick_attention(attention: str, device: torch.device, dtype: torch.dtype, *, flash: bool = True) -> str:
+    """The attention implementation that a config's name means on `device`, for a model that `flash` attention fits."""
     import torch
 
     fits = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
     if attention == "auto":
-        return "flash_attention_2" if fits and find_spec("flash_attn") else "sdpa"
+        return "flash_attention_2" if flash and fits and find_spec("flash_attn") else "sdpa"
     if attention == "flash_attention_2":
         if not find_spec("flash_attn"):
             raise ModelError("flash attention is missing: got attention=flash_attention_2; pip install flash-attn")
