@@ -93,6 +93,7 @@ class Encoder:
         learn: Learn = "assistant",
         too_long: TooLong = "drop_turns",
     ) -> None:
+        self.form = form_of(template)
         self.template = template
         self.tokenizer = tokenizer
         self.max_length = max_length

@@ -6,54 +6,21 @@ The text a person reads, what is learnt, and the prompt of a chat all come from 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from xtune.conversation import Conversation, Span, Turn
 from xtune.errors import DataError
-from xtune.templates.template import BOS, EOS, ChatTemplate
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from xtune.templates.template import BOS, EOS, FILTERS, SLOT, ChatTemplate
 
 Learn = Literal["assistant", "last", "all"]
 
-SLOTS = ("{text}", "{system}", "{round}")
+Piece = tuple[str, bool, bool, bool]
+"""The fields of Span: text, learn, control, cut. Millions are made while data is prepared."""
 
-
-class Piece(NamedTuple):
-    """The fields of Span, as a tuple: millions are made while data is prepared."""
-
-    text: str
-    learn: bool
-    control: bool
-    cut: bool
-
-
-class Part(NamedTuple):
-    """A part of a template's string: a literal, a control token, or a slot that a conversation fills."""
-
-    text: str
-    kind: Literal["literal", "control", "slot"]
-    cut: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A template whose strings are split into parts, made once per template."""
-
-    begin: tuple[Part, ...]
-    between: tuple[Part, ...]
-    system: tuple[Part, ...]
-    system_in_user: tuple[Part, ...]
-    user: tuple[Part, ...]
-    tool: tuple[Part, ...]
-    assistant: tuple[Part, ...]
-    answer: tuple[Part, ...]
-    end: tuple[Part, ...]
-    tail: tuple[Part, ...]
+PLAIN = ChatTemplate(user="{text}", assistant=BOS)
+"""How plain text is written: as an answer to nothing."""
 
 
 def render(
@@ -66,11 +33,12 @@ def render(
     """The spans of a conversation; their texts joined are what the model reads, control tokens by name.
 
     `template` may be a registry name. `learn` "assistant" learns every answer and its end token, "last" only the last
-    one's, "all" every token; a turn's own `learn` goes before it. With `generation_prompt` the text ends where the
-    assistant starts to answer. `{bos}` and `{eos}` stand for the tokens of whatever tokenizer is used.
+    one's, "all" every token; a turn's own `learn` goes before it. An answer whose reasoning the template drops, because
+    it lies back, is not what the model would say there: it is learnt only where its turn or "all" asks for it. With
+    `generation_prompt` the text ends where the assistant starts to answer.
     Raises DataError for a role that the template has no place for.
     """
-    return [Span(*piece) for piece in pieces(conversation, find_template(template), learn, generation_prompt)]
+    return [Span(*piece) for piece in pieces(conversation, form_of(find_template(template)), learn, generation_prompt)]
 
 
 def find_template(template: ChatTemplate | str) -> ChatTemplate:
@@ -84,100 +52,191 @@ def find_template(template: ChatTemplate | str) -> ChatTemplate:
 
 
 def end_strings(template: ChatTemplate) -> list[str]:
-    """Strings that end a generated answer: `end` and `stop`."""
-    return list(dict.fromkeys(text for text in (template.end.strip(), *template.stop) if text))
+    """Strings that end a generated answer: those of `end`, by token, and `stop`."""
+    ends = [part.text.strip() for part in form_of(template).parts["end"]]
+    return list(dict.fromkeys(text for text in (*ends, *template.stop) if text))
 
 
-def control_ids(strings: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[str]]:
-    """Those of `strings` that are one token of the tokenizer, as ids, and the others; `{eos}` is its end token."""
-    ids, others = [], []
-    for text in strings:
-        name = tokenizer.eos_token if text == EOS else text
-        index = tokenizer.convert_tokens_to_ids(name) if name is not None else None
-        if isinstance(index, int) and (index != tokenizer.unk_token_id or name == tokenizer.unk_token):
-            ids.append(index)
-        elif text != EOS:
-            others.append(text)
-    return ids, others
+class Part(NamedTuple):
+    """A part of a template's string: a piece ready to be written (not learnt, learnt), or a slot to be filled."""
+
+    text: str
+    slot: str
+    cut: bool
+    filter: Callable[[str], str] | None
+    ready: tuple[Piece, Piece]
 
 
-def pieces(
-    conversation: Conversation, template: ChatTemplate, learn: Learn, generation_prompt: bool = False
-) -> list[Piece]:
-    """What render() does, as plain tuples. `template` must be a ChatTemplate."""
-    turns = conversation.turns
-    out: list[Piece] = []
-    if conversation.plain:
-        for turn in turns:
-            learnt = turn.learn is not False
-            out += (Piece(BOS, False, True, False), Piece(turn.text, learnt, False, True))
-            out.append(Piece(EOS, learnt, True, False))
-        return out
-    form = form_of(template)
-    everything = learn == "all"
-    last = max((index for index, turn in enumerate(turns) if turn.role == "assistant"), default=-1)
-    system = template.default_system
-    if turns and turns[0].role == "system":
-        system, turns, last = turns[0].text, turns[1:], last - 1
-        system_learn = bool(conversation.turns[0].learn)
-    else:
-        system_learn = False
-    if template.trim and system is not None:
-        system = system.strip()
-    _write(out, form.begin, everything, everything, "")
-    if system is not None and not form.system_in_user:
-        _write(out, form.system, everything, everything or system_learn, system)
-        system = None
-    rounds = 0
-    answered = False
-    for index, turn in enumerate(turns):
-        text = turn.text.strip() if template.trim else turn.text
+class Form(NamedTuple):
+    """A template whose strings are split into parts, made once per template."""
+
+    template: ChatTemplate
+    parts: dict[str, Sequence[Part]]
+    markup: re.Pattern[str] | None
+
+
+@lru_cache(maxsize=64)
+def form_of(template: ChatTemplate) -> Form:
+    """The template's strings, split at slots and control tokens."""
+    controls = {BOS, EOS, *template.control, *template.markup}
+    names = "|".join(re.escape(name) for name in sorted(controls, key=len, reverse=True))
+    pattern = re.compile(rf"({names}|{re.sub(r'[(](?![?])', '(?:', SLOT.pattern)})")
+
+    def split(text: str | None) -> tuple[Part, ...]:
+        parts: list[Part] = []
+        for value in filter(None, pattern.split(text or "")):
+            slot = SLOT.fullmatch(value)
+            name = slot[1] if slot else ""
+            before = parts[-1] if parts else None
+            at_text = template.cut == "turn" and (name == "text" or bool(before and before.slot == "text"))
+            cut = at_text or bool(before and before.text == BOS)
+            ready = (value, False, value in controls, cut), (value, True, value in controls, cut)
+            parts.append(Part(value, name, cut, FILTERS[slot[2]][0] if slot and slot[2] else None, ready))
+        return tuple(parts)
+
+    markup = re.compile("(" + "|".join(map(re.escape, template.markup)) + ")") if template.markup else None
+    return Form(template, {name: split(getattr(template, name)) for name in STRINGS}, markup)
+
+
+STRINGS = (
+    "begin", "between", "system", "system_in_user", "user", "tools_begin", "tool", "tools_end",
+    "assistant", "answer", "thinking_prompt", "thinking", "end", "tail", "close",
+)  # fmt: skip
+"""The fields of ChatTemplate that are rendered."""
+
+
+def pieces(conversation: Conversation, form: Form, learn: Learn, generation_prompt: bool = False) -> list[Piece]:
+    """What render() does, as plain tuples, for a template's form."""
+    writer = _Writer(form_of(PLAIN) if conversation.plain else form, learn, conversation.turns)
+    for index, turn in enumerate(writer.turns):
         if turn.role == "assistant":
-            chosen = everything or learn == "assistant" or index == last
-            chosen = chosen if turn.learn is None else turn.learn
-            _write(out, form.assistant, everything, everything, "")
-            _write(out, form.answer, chosen, chosen, text)
-            if template.end_in_history or index == len(turns) - 1:
-                _write(out, form.end, chosen, chosen, "")
-            _write(out, form.tail, everything, everything, "")
-            answered = True
-            continue
-        chosen = everything if turn.learn is None else turn.learn
-        if turn.role == "user":
-            rounds += 1
-            if answered:
-                _write(out, form.between, everything, everything, "")
-            parts = form.user if system is None else form.system_in_user
-            _write(out, parts, everything, chosen, text, system or "", rounds)
-            system, answered = None, False
-        elif turn.role == "tool" and form.tool:
-            _write(out, form.tool, everything, chosen, text)
+            writer.answer(index, turn)
+        elif turn.role == "user":
+            writer.question(index, turn)
+        elif turn.role == "tool" and form.template.tool:
+            writer.tool(index, turn)
         else:
-            raise DataError(_no_place(turn, template))
-    if generation_prompt:
-        _write(out, form.assistant, everything, everything, "")
+            raise DataError(_no_place(turn, form.template))
+    writer.close(generation_prompt)
+    return writer.out
+
+
+class _Writer:
+    """Writes the pieces of one conversation."""
+
+    __slots__ = ("all", "asked", "every", "form", "last_answer", "open_end", "out", "rounds", "system", "turns")
+
+    def __init__(self, form: Form, learn: Learn, turns: tuple[Turn, ...]) -> None:
+        self.form = form
+        self.all = learn == "all"
+        self.every = learn != "last"  # whether each answer is learnt, or only the last one
+        self.out: list[Piece] = []
+        self.rounds = 0
+        self.open_end = False  # whether the answer before is learnt and still lacks the token that ends it
+        self.system = form.template.default_system  # and later: the one that waits for the first question
+        system_learn = self.all
+        if turns and turns[0].role == "system":
+            self.system, system_learn, turns = turns[0].text, self.all or bool(turns[0].learn), turns[1:]
+        self.turns = turns
+        roles = [turn.role for turn in turns]
+        self.last_answer = _last(roles, "assistant")
+        self.asked = _last(roles, "user") if "user" in roles else len(roles) - 1
+        self.write("begin", self.all)
+        if self.system is not None and not form.parts["system_in_user"]:
+            self.write("system", self.all, self.system, system_learn)
+            self.system = None
+
+    def write(
+        self, name: str, learn: bool, text: str = "", learn_text: bool = False, thinking: str = "", after: str = ""
+    ) -> None:
+        """Writes a string of the template; the text in it is learnt apart from what stands around it."""
+        append = self.out.append
+        for _, slot, cut, act, ready in self.form.parts[name]:
+            if not slot:
+                append(ready[learn])
+                continue
+            if slot == "text":
+                value = text
+            elif slot == "system":
+                value = self.system or ""
+            elif slot == "round":
+                value = str(self.rounds)
+            else:
+                value = thinking if slot == "thinking" else after
+            append((act(value) if act else value, learn_text if slot == "text" else learn, False, cut))
+
+    def question(self, index: int, turn: Turn) -> None:
+        self.rounds += 1
+        if index and self.turns[index - 1].role == "assistant":
+            self.write("between", self.all)
+        start = len(self.out)
+        learn = self.all if turn.learn is None else turn.learn
+        self.write("user" if self.system is None else "system_in_user", self.all, turn.text, learn)
+        if self.open_end and self.out[start][0] == self.form.template.end:
+            text, _, control, cut = self.out[start]
+            self.out[start] = (text, True, control, cut)
+        self.system, self.open_end = None, False
+
+    def tool(self, index: int, turn: Turn) -> None:
+        if not index or self.turns[index - 1].role != "tool":
+            self.write("tools_begin", self.all)
+        self.write("tool", self.all, turn.text, self.all if turn.learn is None else turn.learn)
+        if index + 1 == len(self.turns) or self.turns[index + 1].role != "tool":
+            self.write("tools_end", self.all)
+
+    def answer(self, index: int, turn: Turn) -> None:
+        template = self.form.template
+        last = index + 1 == len(self.turns)
+        learn = (self.every or index == self.last_answer) if turn.learn is None else turn.learn
+        name, text, thinking, after = "answer", turn.text, "", turn.text
+        if template.thinking is not None:
+            thinking, text, after = split_thinking(text)
+            if index > self.asked and (last or thinking):
+                name = "thinking"
+            elif thinking and turn.learn is None:
+                learn = self.all
+        self.write("assistant", self.all)
+        if name == "thinking":
+            self.write("thinking_prompt", self.all)
+        start = len(self.out)
+        self.write(name, learn, text, learn, thinking, after)
+        if self.form.markup:
+            self.out[start:] = _spelled(self.out[start:], self.form.markup)
+        ends = last or template.end_in_history
+        if ends:
+            self.write("end", learn)
+        self.open_end = learn and not ends
+        self.write("tail", self.all)
+
+    def close(self, generation_prompt: bool) -> None:
+        if generation_prompt:
+            self.write("assistant", self.all)
+            self.write("thinking_prompt", self.all)
+        else:
+            self.write("close", self.all)
+
+
+def split_thinking(text: str) -> tuple[str, str, str]:
+    """An answer's reasoning without its tags, the answer itself, and the answer as it stands after the reasoning."""
+    if "</think>" not in text:
+        return "", text, text
+    after = text.split("</think>")[-1]
+    return text.split("</think>")[0].split("<think>")[-1].strip("\n"), after.lstrip("\n"), after
+
+
+def _spelled(written: list[Piece], markup: re.Pattern[str]) -> list[Piece]:
+    """The pieces of an answer, with the control tokens that its own text spells."""
+    out: list[Piece] = []
+    for text, learn, control, cut in written:
+        if control or not markup.search(text):
+            out.append((text, learn, control, cut))
+        else:
+            out += [(part, learn, bool(markup.fullmatch(part)), False) for part in markup.split(text) if part]
     return out
 
 
-def _write(
-    out: list[Piece],
-    parts: tuple[Part, ...],
-    learn: bool,
-    learn_text: bool,
-    text: str,
-    system: str = "",
-    rounds: int = 0,
-) -> None:
-    """Appends parts with their slots filled; the turn's text is learnt apart from what is around it."""
-    for value, kind, cut in parts:
-        if kind == "literal":
-            out.append(Piece(value, learn, False, cut))
-        elif kind == "control":
-            out.append(Piece(value, learn, True, cut))
-        elif value == "{text}":
-            out.append(Piece(text, learn_text, False, cut))
-        else:
-            out.append(Piece(system if value == "{system}" else str(rounds), learn, False, cut))
+def _last(roles: list[str], role: str) -> int:
+    return max((index for index, other in enumerate(roles) if other == role), default=-1)
 
 
 def _no_place(turn: Turn, template: ChatTemplate) -> str:
@@ -185,31 +244,3 @@ def _no_place(turn: Turn, template: ChatTemplate) -> str:
         return "a system message comes first or not at all: got one after another turn; move it to the start"
     known = ["system", "user", "assistant", *(["tool"] if template.tool else [])]
     return f"the chat template has no place for this role: got {turn.role!r}; use {', '.join(known)}"
-
-
-@lru_cache(maxsize=64)
-def form_of(template: ChatTemplate) -> Form:
-    """The template's strings, split at slots and control tokens."""
-    names = [BOS, EOS, *SLOTS, *sorted(template.control, key=len, reverse=True)]
-    pattern = re.compile("(" + "|".join(re.escape(name) for name in names) + ")")
-    controls = {BOS, EOS, *template.control}
-
-    def split(text: str | None) -> tuple[Part, ...]:
-        parts: list[Part] = []
-        for value in filter(None, pattern.split(text or "")):
-            kind: Literal["literal", "control", "slot"] = (
-                "control" if value in controls else "slot" if value in SLOTS else "literal"
-            )
-            before = parts[-1].text if parts else ""
-            at_text = template.cut == "turn" and "{text}" in (value, before)
-            parts.append(Part(value, kind, before == BOS or at_text))
-        return tuple(parts)
-
-    return Form(
-        *(
-            split(getattr(template, name))
-            for name in (
-                "begin", "between", "system", "system_in_user", "user", "tool", "assistant", "answer", "end", "tail"
-            )
-        )
-    )  # fmt: skip

@@ -58,7 +58,10 @@ def template_from(values: Any, where: str) -> ChatTemplate:
             raise ConfigError(f"{where}: {name} should be {types[name]}: got {value!r}; change it")
     if "user" not in values:
         raise ConfigError(f"{where}: a chat template needs the field user; add it, with {{text}} where the text goes")
-    return ChatTemplate(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    fitting: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return ChatTemplate(**fitting)
 
 
 def _fits(value: Any, declared: str) -> bool:

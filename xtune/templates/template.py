@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from xtune.errors import ConfigError
+from xtune.errors import ConfigError, suggestion
 
 BOS = "{bos}"
 """In a template's strings: the tokenizer's begin token, nothing where it has none."""
 EOS = "{eos}"
 """In a template's strings: the tokenizer's end token."""
 
+SLOT = re.compile(r"\{(text|after_thinking|thinking|system|round)(?:\|(\w+))?\}")
+"""What a conversation fills in, with a filter: `{text}`, `{text|trim}`."""
+
+
+def _json(text: str) -> str:
+    from json import dumps
+
+    return dumps(text, ensure_ascii=False)
+
+
+FILTERS: dict[str, tuple[Callable[[str], str], str]] = {
+    "trim": (str.strip, " | trim"),
+    "trim_start": (str.lstrip, ".lstrip()"),
+    "trim_end": (str.rstrip, ".rstrip()"),
+    "trim_start_lines": (lambda text: text.lstrip("\n"), r".lstrip('\n')"),
+    "json": (_json, " | tojson"),
+}
+"""Filters of slots, each with its Jinja form."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChatTemplate:
     """How turns become text.
 
-    A conversation is rendered as `begin`, then every turn by its role. `{text}` stands for the turn's text, `{round}`
-    for the number of the user's turn, from 1. An answer is `assistant`, `answer`, `end`, `tail`; `answer` and `end`
-    are what is learnt, and a chat prompt stops after `assistant`. `between` stands before every user turn that
-    follows an answer. Some vendors write no `end` after the answers that lie back: `end_in_history` False.
+    A conversation is rendered as `begin`, then every turn by its role, then `close`. `{text}` stands for the turn's
+    text, `{round}` for the number of the user's turn, from 1; a slot may carry one of FILTERS, as in `{text|trim}`.
+    An answer is `assistant`, `answer`, `end`, `tail`; `answer` and `end` are what is learnt, and a chat prompt stops
+    after `assistant`. `between` stands before every user turn that follows an answer.
 
     Strings listed in `control` become single control tokens where the template itself writes them, and only there:
     a turn's text that spells one stays text. `{bos}` and `{eos}` are control tokens of whatever tokenizer is used.
@@ -35,26 +56,43 @@ class ChatTemplate:
     answer: str = "{text}"
     end: str = EOS
     end_in_history: bool = True
+    """Whether answers that lie back carry `end` too. Where they do not, a user turn that begins with `end` is what
+    ends them, and that token is learnt."""
     tail: str = ""
     begin: str = ""
+    close: str = ""
+    """Written after a whole conversation, not in a chat prompt."""
     between: str = ""
     system: str = "{text}\n"
     system_in_user: str | None = None
     """Where the vendor puts the system message inside the first user turn: that turn, with {system} and {text}."""
     tool: str | None = None
     """A tool's result; None: the template has no place for one, and such rows are refused."""
+    tools_begin: str = ""
+    tools_end: str = ""
+    """Written around tool results that follow each other."""
+    thinking: str | None = None
+    """An answer with its reasoning, which stands before `</think>` in the turn's text: {thinking} and {text}. It is
+    written after the last question; answers that lie back are written as `answer`, without their reasoning."""
+    thinking_prompt: str = ""
+    """What a chat prompt has after `assistant`, and `thinking` is preceded by; not learnt."""
     default_system: str | None = None
     """The system message of a conversation that has none; None: nothing is written then."""
     control: tuple[str, ...] = ()
+    markup: tuple[str, ...] = ()
+    """Control tokens that an answer's own text may spell, such as those around a tool call."""
     stop: tuple[str, ...] = ()
     """Strings other than `end` that end a generated answer."""
-    trim: bool = False
-    """Whether white space around each turn's text is dropped, as some vendors' templates do."""
     cut: Literal["control", "turn"] = "control"
 
     def __post_init__(self) -> None:
-        for name in ("user", "answer"):
-            if "{text}" not in getattr(self, name):
-                raise ConfigError(
-                    f"chat template: {name} has no {{text}}: got {getattr(self, name)!r}; say where the text goes"
-                )
+        for name in ("user", "answer", "system_in_user", "thinking", "tool"):
+            value = getattr(self, name)
+            if value is not None and not any(slot[1] in ("text", "after_thinking") for slot in SLOT.finditer(value)):
+                raise ConfigError(f"chat template: {name} has no {{text}}: got {value!r}; say where the text goes")
+        for name, value in vars(self).items():
+            for slot in SLOT.finditer(value) if isinstance(value, str) else ():
+                if slot[2] and slot[2] not in FILTERS:
+                    raise ConfigError(
+                        f"chat template: {name} has an unknown filter: got {slot[2]!r}; {suggestion(slot[2], FILTERS)}"
+                    )
