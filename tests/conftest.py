@@ -54,3 +54,9 @@ def tiny_model(tmp_path_factory) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch) -> None:
+    """No test sees, or leaves anything in, the user's cache."""
+    monkeypatch.setenv("XTUNE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

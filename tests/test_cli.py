@@ -1,0 +1,64 @@
+"""The command line: exit codes, and errors in one line."""
+
+import pytest
+
+from xtune import cli
+from xtune.errors import ConfigError
+
+
+def run(capsys, *words: str) -> tuple[int, str, str]:
+    code = cli.main(words)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_help_lists_every_command(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    for name in ("train", "chat", "convert", "list-cfg", "copy-cfg", "show-cfg", "list-models", "plugins"):
+        assert f"\n  {name} " in out
+    assert run(capsys)[1] == out
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, "xtune 0.1.0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "unknown command: got 'trian'; did you mean train? (xtune --help lists the commands)"),
+        (["--config", "x"], "a command comes first: got '--config'; xtune --help lists them"),
+        (["train"], "the following arguments are required: NAME|FILE; xtune train --help tells what it takes"),
+        (["train", "x", "--lr", "3"], "unrecognized arguments: --lr 3; xtune train --help tells what it takes"),
+        (["chat", "x", "--bits", "5"], "argument --bits: invalid choice: 5"),
+        (["convert", "merge", "a", "b"], "the following arguments are required: OUT; xtune convert merge --help"),
+        (["train", "./absent.py"], "config file does not exist: got ./absent.py"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(capsys, words, message):
+    code, out, err = run(capsys, *words)
+    assert code == 2 and out == ""
+    assert err.startswith(f"xtune: error: {message}") and err.count("\n") == 1
+
+
+def test_what_is_not_the_users_mistake_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(cli, "run", lambda words: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main([])
+
+
+def test_a_message_of_several_lines_is_joined(capsys, monkeypatch):
+    def fail(words):
+        raise ConfigError("one\n  two")
+
+    monkeypatch.setattr(cli, "run", fail)
+    assert run(capsys)[2] == "xtune: error: one two\n"
+
+
+def test_ctrl_c_is_exit_code_130(capsys, monkeypatch):
+    def stop(words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run", stop)
+    assert run(capsys)[0] == 130
