@@ -26,8 +26,8 @@ READERS: dict[str, Callable[..., Rows]] = {
 class Source:
     """Rows that can be read again and again, from the start, with memory that does not grow with their number.
 
-    `files` are the local files in reading order: their content identifies the data. A hub set has none, but a
-    `fingerprint`. Iterating gives Rows and raises DataError at the first row that cannot be read; `read()` gives that
+    `files` are the local files in reading order. Their content and `fingerprint`, what else decides the rows (for a
+    hub set, which has no files, all of it), identify the data. Iterating gives Rows and raises DataError at the first row that cannot be read; `read()` gives that
     DataError in the row's place and goes on, where the format allows it.
     """
 
@@ -62,12 +62,13 @@ def open_source(
     if not files and (repository := hub_id(name)):
         dataset = _load_hub(*repository, split=split, subset=subset)
         read = partial(_read_hub, dataset, name)
-        return Source(name, [], dataset._fingerprint, partial(_first, read, limit, name))
+        fingerprint = f"{dataset._fingerprint}, limit {limit}"
+        return Source(name, [], fingerprint, partial(_first, read, limit, name))
     for file in files:
         if sheet is not None and READERS[file_suffix(file)] is not read_workbook:
             raise DataError(f"{file} has no sheets: got sheet {sheet!r}; leave it out, it is for .xlsx workbooks")
         _check_readable(file)
-    return Source(name, files, "", partial(_first, partial(_read_files, files, sheet), limit, name))
+    return Source(name, files, f"sheet {sheet}, limit {limit}", partial(_first, partial(_read_files, files, sheet), limit, name))
 
 
 def _first(read: Callable[[], Rows], limit: int | None, name: str) -> Rows:
