@@ -26,9 +26,9 @@ READERS: dict[str, Callable[..., Rows]] = {
 class Source:
     """Rows that can be read again and again, from the start, with memory that does not grow with their number.
 
-    `files` are the local files in reading order. Their content and `fingerprint`, what else decides the rows (for a
-    hub set, which has no files, all of it), identify the data. Iterating gives Rows and raises DataError at the first row that cannot be read; `read()` gives that
-    DataError in the row's place and goes on, where the format allows it.
+    `files` are the local files in reading order; a hub set has none. Their content identifies the data, together with
+    `fingerprint`: all else that decides the rows. Iterating gives Rows and raises DataError at the first row that
+    cannot be read; `read()` gives that DataError in the row's place and goes on, where the format allows it.
     """
 
     name: str
@@ -68,7 +68,8 @@ def open_source(
         if sheet is not None and READERS[file_suffix(file)] is not read_workbook:
             raise DataError(f"{file} has no sheets: got sheet {sheet!r}; leave it out, it is for .xlsx workbooks")
         _check_readable(file)
-    return Source(name, files, f"sheet {sheet}, limit {limit}", partial(_first, partial(_read_files, files, sheet), limit, name))
+    read = partial(_read_files, files, sheet)
+    return Source(name, files, f"sheet {sheet}, limit {limit}", partial(_first, read, limit, name))
 
 
 def _first(read: Callable[[], Rows], limit: int | None, name: str) -> Rows:
