@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from xtune.registry import Registry
     from xtune.templates.template import ChatTemplate
 
-FAMILIES = ("generic", "baichuan", "chatglm", "internlm", "llama", "qwen")
+FAMILIES = (
+    "generic", "baichuan", "chatglm", "cohere", "deepseek", "gemma", "internlm", "llama", "minicpm", "mistral", "phi",
+    "qwen", "smollm",
+)  # fmt: skip
 
 
 @hookimpl

@@ -2,6 +2,8 @@
 
 from xtune.templates.template import ChatTemplate
 
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
+
 TEMPLATES = {
     # build_prompt in https://huggingface.co/THUDM/chatglm2-6b; it knows no system message: XTuner's form
     "chatglm2": ChatTemplate(
@@ -19,9 +21,23 @@ TEMPLATES = {
         user="<|user|>\n{text}",
         assistant="<|assistant|>",
         answer="\n{text}",
+        tool="<|observation|>\n{text}",
         end_in_history=False,
-        control=("[gMASK]", "sop", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+        control=("[gMASK]", "sop", *ROLES),
         stop=("<|user|>", "<|observation|>"),
         cut="turn",
+    ),
+    # https://huggingface.co/THUDM/glm-4-9b-chat, which ends an answer with the token of the next question
+    "glm4_chat": ChatTemplate(
+        begin="[gMASK]<sop>",
+        system="<|system|>\n{text}",
+        user="<|user|>\n{text}",
+        assistant="<|assistant|>",
+        answer="\n{text}",
+        tool="<|observation|>\n{text}",
+        end="<|user|>",
+        end_in_history=False,
+        control=("[gMASK]", "<sop>", *ROLES),
+        stop=("<|endoftext|>", "<|observation|>"),
     ),
 }

@@ -1,6 +1,11 @@
-"""InternLM's chat templates, from the models' own build_inputs."""
+"""InternLM's chat templates, from the models' own build_inputs and chat templates."""
 
+from dataclasses import replace
+
+from xtune.templates.generic import CHATML
 from xtune.templates.template import ChatTemplate
+
+INTERNLM2 = replace(CHATML, begin="<s>", control=("<s>", *CHATML.control))
 
 TEMPLATES = {
     # https://huggingface.co/internlm/internlm-chat-7b, its first release; it knows no system message: XTuner's form
@@ -14,13 +19,7 @@ TEMPLATES = {
         control=("<s>", "<eoh>", "<eoa>"),
     ),
     # https://huggingface.co/internlm/internlm2-chat-7b
-    "internlm2_chat": ChatTemplate(
-        begin="<s>",
-        system="<|im_start|>system\n{text}<|im_end|>\n",
-        user="<|im_start|>user\n{text}<|im_end|>\n",
-        assistant="<|im_start|>assistant\n",
-        end="<|im_end|>",
-        tail="\n",
-        control=("<s>", "<|im_start|>", "<|im_end|>"),
-    ),
+    "internlm2_chat": INTERNLM2,
+    # https://huggingface.co/internlm/internlm3-8b-instruct
+    "internlm3_chat": INTERNLM2,
 }
