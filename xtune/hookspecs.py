@@ -1,7 +1,8 @@
 """The six hooks by which components come in, the built-in ones and those of plugins alike.
 
 A plugin is a distribution with an entry point in the group `xtune` that names a module (or object) with functions of
-these names, marked with `xtune.hookimpl`. Each takes one registry and adds to it.
+these names, marked with `xtune.hookimpl`. Each takes one registry, which has the built-in components already, and adds
+to it. The module is imported by every command: what is heavy (torch, pydantic) is imported inside the functions.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from xtune.registry import ConfigRegistry, Registry
 
 PROJECT = "xtune"
+API_VERSION = "1.0"
+"""Of the hooks and the public API. A changed or removed signature raises the first number, an added one the second."""
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

@@ -8,6 +8,7 @@ distributions or entry points named, separated by commas.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +19,9 @@ from typing import Any
 
 import pluggy
 
-from xtune import hookspecs
-from xtune.errors import PluginError, XtuneError, suggestion
+from xtune import __version__, hookspecs
+from xtune.errors import DuplicateName, PluginError, suggestion
+from xtune.plugin_checks import check_components, check_distribution, check_hooks, failure
 from xtune.registry import ConfigRegistry, Registry
 
 BUILTIN_MODULES = {
@@ -41,8 +43,8 @@ class Plugin:
 
     @property
     def hooks(self) -> list[str]:
-        """Names of the hooks it implements."""
-        return sorted(name for name in dir(self.module) if name.startswith("register_"))
+        """Names of the functions marked as hooks, whether there is such a hook or not."""
+        return sorted(name for name in dir(self.module) if hasattr(getattr(self.module, name), "xtune_impl"))
 
 
 @hookspecs.hookimpl
@@ -87,41 +89,25 @@ class Components:
         builtin = SimpleNamespace(register_configs=register_configs)
         if kind in BUILTIN_MODULES:
             builtin = import_module(BUILTIN_MODULES[kind])  # type: ignore[assignment]
-        for plugin in [Plugin("xtune", "", builtin), *self.plugins]:
+        getattr(_manager(Plugin("xtune", __version__, builtin)).hook, f"register_{kind}")(**{kind: registry})
+        for plugin in self.plugins:
             registry.adding = plugin.name
-            manager = _manager(plugin)
             try:
-                getattr(manager.hook, f"register_{kind}")(**{kind: registry})
-            except XtuneError:
+                getattr(_manager(plugin).hook, f"register_{kind}")(**{kind: registry})
+            except (DuplicateName, PluginError):
                 raise
             except Exception as error:
-                raise PluginError(
-                    f"plugin {plugin.name} failed in register_{kind}: {type(error).__name__}: {error}; "
-                    f"{_turn_off(plugin.name)}"
-                ) from error
+                raise failure(plugin.name, f"failed in register_{kind}: {type(error).__name__}: {error}") from error
+            check_components(plugin, kind, registry)
         return registry
 
 
-def _manager(plugin: Plugin) -> pluggy.PluginManager:
-    """A pluggy manager with this one plugin, checked against the hook specifications."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    try:
-        manager.register(plugin.module, name=plugin.name)
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        known = [name for name in dir(hookspecs) if name.startswith("register_")]
-        wrong = next((name for name in plugin.hooks if name not in known), "")
-        hint = suggestion(wrong, known) if wrong else "each hook takes one registry, named as in its specification"
-        raise PluginError(
-            f"plugin {plugin.name} does not fit the hooks: {' '.join(str(error).split())}; {hint} "
-            f"{_turn_off(plugin.name)}"
-        ) from error
-    return manager
+def components(entries: Iterable[EntryPoint] | None = None) -> Components:
+    """Imports the plugins behind `entries` (default: find()) and returns fresh registries; nothing is kept globally.
 
-
-def _turn_off(name: str) -> str:
-    return f"mend it, uninstall {name}, or set XTUNE_PLUGINS= to load no plugin"
+    Raises PluginError, as load_plugin does.
+    """
+    return Components([load_plugin(entry) for entry in (find() if entries is None else entries)])
 
 
 def find() -> list[EntryPoint]:
@@ -130,14 +116,37 @@ def find() -> list[EntryPoint]:
     chosen = os.environ.get("XTUNE_PLUGINS")
     if chosen is None:
         return found
-    wanted = [name.strip() for name in chosen.split(",") if name.strip()]
-    names = {key: entry for entry in found for key in (entry.name, _distribution(entry)[0])}
-    for name in wanted:
-        if name not in names:
+    names = {_normal(key): key for entry in found for key in (entry.name, _distribution(entry)[0])}
+    wanted = {_normal(name): name.strip() for name in chosen.split(",") if name.strip()}
+    for key, name in wanted.items():
+        if key not in names:
             raise PluginError(
-                f"XTUNE_PLUGINS names a plugin that is not installed: got {name!r}; {suggestion(name, names)}"
+                f"XTUNE_PLUGINS names a plugin that is not installed: got {name!r}; {suggestion(name, names.values())}"
             )
-    return [entry for entry in found if entry.name in wanted or _distribution(entry)[0] in wanted]
+    return [
+        entry for entry in found if not wanted.keys().isdisjoint(map(_normal, (entry.name, _distribution(entry)[0])))
+    ]
+
+
+def load_plugin(entry: EntryPoint) -> Plugin:
+    """Imports the plugin behind an entry point.
+
+    Raises PluginError, which names the distribution, for one that is installed in two versions, asks for another xtune,
+    cannot be imported, or does not fit the hooks.
+    """
+    name, version = _distribution(entry)
+    if entry.dist:
+        check_distribution(entry.dist)
+    try:
+        plugin = Plugin(name, version, entry.load())
+    except (Exception, SystemExit) as error:
+        raise failure(name, f"cannot be imported: {type(error).__name__}: {error}") from error
+    check_hooks(plugin)
+    try:
+        _manager(plugin)
+    except pluggy.PluginValidationError as error:
+        raise failure(name, f"does not fit the hooks: {error}") from error
+    return plugin
 
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:
@@ -145,20 +154,15 @@ def _distribution(entry: EntryPoint) -> tuple[str, str]:
     return (entry.dist.name, entry.dist.version) if entry.dist else (entry.name, "")
 
 
-def components(entries: Iterable[EntryPoint] | None = None) -> Components:
-    """Imports the plugins behind `entries` (default: find()) and returns fresh registries; nothing is kept globally.
+def _normal(name: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
-    Raises PluginError, which names the distribution, for one that cannot be imported or implements an unknown hook.
-    """
-    plugins = []
-    for entry in find() if entries is None else entries:
-        name, version = _distribution(entry)
-        try:
-            module = entry.load()
-        except Exception as error:
-            raise PluginError(
-                f"plugin {name} cannot be imported: {type(error).__name__}: {error}; {_turn_off(name)}"
-            ) from error
-        plugins.append(Plugin(name, version, module))
-        _manager(plugins[-1])
-    return Components(plugins)
+
+def _manager(plugin: Plugin) -> pluggy.PluginManager:
+    """A pluggy manager with this one plugin, checked against the hook specifications."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin.module, name=plugin.name)
+    manager.check_pending()
+    return manager

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
@@ -27,6 +30,7 @@ from xtune.plugins import Components, components
 from xtune.strategies.distributed.parallel import Distributed
 from xtune.strategies.strategy import Strategy, Tuning
 from xtune.templates.encode import Encoder
+from xtune.templates.store import load_template
 from xtune.templates.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -124,7 +128,7 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
     return Run(
         config=config,
         model=found.models[config.model.name],
-        template=found.templates[config.template],
+        template=find_template(config.template, found),
         tuning=tuning,
         distributed=run_on,
         components=found,
@@ -140,11 +144,69 @@ def _strategy(settings: ComponentSettings, section: str, found: Components) -> S
         raise ConfigError(explain(error, kind, f"{section} {settings.name}")) from error
 
 
+def find_template(name: str, found: Components) -> ChatTemplate:
+    """A registered template, or that of a file, which ends in .json. Raises UnknownName or ConfigError."""
+    if name.endswith((".jinja", ".jinja2", ".j2")):
+        raise ConfigError(
+            f"a chat template cannot be a Jinja file, which does not say what is learnt: got {name}; "
+            f"write its parts to a .json file (xtune list-templates shows those of the built-in ones)"
+        )
+    if not name.endswith(".json"):
+        return found.templates[name]
+    if not Path(name).is_file():
+        raise ConfigError(f"chat template file does not exist: got {name}; give a .json file, or a registered name")
+    return cast(ChatTemplate, load_template(name))
+
+
+class OutsideMapper(partial):  # type: ignore[type-arg]
+    """A mapper that is not built in, its options bound: what it raises names whose it is.
+
+    It is a partial, so that prepared data is told apart by the source of the function inside.
+    """
+
+    described: str
+
+    def __call__(self, row: Mapping[str, Any]) -> Any:
+        try:
+            return super().__call__(row)
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{self.described} fails with {type(error).__name__}: got {error}; mend it or the row"
+            ) from error
+
+
 def bind_mapper(name: str, options: Mapping[str, Any], found: Components) -> Mapper:
-    """The mapper of this name with its options bound. Raises ConfigError for one that it does not take."""
-    mapper: Mapper = found.mappers[name]
-    known = [key for key, p in inspect.signature(mapper).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    """The mapper of this name, or of this place (package.module:function), with its options bound.
+
+    Raises UnknownName, and ConfigError for a function that cannot be imported and for an option that it does not take.
+    """
+    mapper: Mapper = import_mapper(name) if ":" in name else found.mappers[name]
+    known = list(inspect.signature(mapper).parameters)[1:]
     for option in options:
         if option not in known:
             raise ConfigError(f"mapper {name} has no option {option!r}; {suggestion(option, known)}")
-    return partial(mapper, **options) if options else mapper
+    owner = None if ":" in name else found.mappers.owner(name)
+    if owner == "xtune":
+        return partial(mapper, **options) if options else mapper
+    bound = OutsideMapper(mapper, **options)
+    bound.described = f"mapper {name}" + (f" of plugin {owner}" if owner else "")
+    return bound
+
+
+def import_mapper(place: str) -> Mapper:
+    """The function at `package.module:function`. The working directory counts too, after all that is installed."""
+    module_name, _, function_name = place.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        mapper = getattr(import_module(module_name), function_name)
+    except Exception as error:  # whatever the module's own code raises
+        raise ConfigError(
+            f"mapper {place} cannot be imported: got {type(error).__name__}: {error}; "
+            f"write package.module:function, of a module that is installed or in the working directory"
+        ) from error
+    if not callable(mapper):
+        raise ConfigError(f"mapper {place} should be a function: got {type(mapper).__name__}; name another one")
+    return cast(Mapper, mapper)

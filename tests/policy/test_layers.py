@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2] / "xtune"
 
 LAYERS = {
     0: ["errors", "registry", "hookspecs"],
-    1: ["config", "conversation", "location", "plugins"],
+    1: ["config", "conversation", "location", "plugins", "plugin_checks"],
     2: ["models", "templates", "mappers", "data", "strategies"],
     3: ["catalogue", "resolve"],
     4: ["engine", "convert", "chat", "evaluate", "preflight"],

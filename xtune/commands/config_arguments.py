@@ -17,7 +17,8 @@ def add_config_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="PATH", nargs="+", help="files, folders or globs, in place of the config's"
     )
-    parser.add_argument("--mapper", metavar="NAME", help="mapper of --data, in place of the config's")
+    parser.add_argument("--mapper", metavar="NAME|MODULE:FUNCTION", help="mapper of --data, in place of the config's")
+    parser.add_argument("--template", metavar="NAME|FILE", help="chat template by name, or a .json file of your own")
     parser.add_argument("--seed", type=int, help="seed of data order, dropout and initial adapters")
     parser.add_argument(
         "--cfg-options",
@@ -40,6 +41,8 @@ def config_from(args: Namespace) -> Config:
         overrides["data"] = replaced(load_config(args.config).data, args.data, args.mapper)
     elif args.mapper:
         raise ConfigError(f"--mapper goes with --data: got only --mapper {args.mapper}; or set data.0.mapper")
+    if args.template:
+        overrides["template"] = args.template
     if args.seed is not None:
         overrides["seed"] = args.seed
     return load_config(args.config, {**overrides, **parse_overrides(args.cfg_options)})

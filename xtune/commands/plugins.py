@@ -1,12 +1,13 @@
-"""`xtune plugins`: the plugins that are loaded, their hooks, and what each one added."""
+"""`xtune plugins`: the plugins that are installed, what each one added, and what could not be loaded."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from importlib.metadata import EntryPoint
 
-from xtune.plugins import components
-
-KINDS = ("models", "templates", "mappers", "strategies", "configs", "commands")
+from xtune.errors import ConfigError, DuplicateName, PluginError
+from xtune.plugin_checks import KINDS
+from xtune.plugins import Components, Plugin, find, load_plugin
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -14,14 +15,53 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    found = components()
-    for plugin in found.plugins:
-        print(f"{plugin.name} {plugin.version}: {', '.join(plugin.hooks)}")
-        for kind in KINDS:
-            registry = getattr(found, kind)
-            added = [name for name in registry if registry.owner(name) == plugin.name]
-            if added:
-                print(f"    {kind}: {', '.join(added)}")
-    if not found.plugins:
-        print("no plugins are loaded")
-    return 0
+    """Exit code 2 where something could not be loaded."""
+    from xtune import __version__
+    from xtune.hookspecs import API_VERSION
+
+    print(f"xtune {__version__}, plugin API {API_VERSION}")
+    loaded: list[Plugin] = []
+    problems: list[str] = []
+    entries = find()
+    for entry in entries:
+        problems += show(entry, loaded)
+    if not entries:
+        print("no plugins are installed, or XTUNE_PLUGINS turns all off")
+    for problem in problems:
+        print(f"not loaded: {' '.join(problem.split())}")
+    return 2 if problems else 0
+
+
+def show(entry: EntryPoint, loaded: list[Plugin]) -> list[str]:
+    """Prints what the plugin of an entry point adds to those that are `loaded`, and joins it to them.
+
+    Returns what could not be loaded: the plugin as a whole, or single configs of it.
+    """
+    try:
+        plugin = load_plugin(entry)
+        found = Components([*loaded, plugin])
+        registries = {kind: getattr(found, kind) for kind in KINDS}
+    except (PluginError, DuplicateName) as error:
+        return [str(error)]
+    loaded.append(plugin)
+    print(f"{plugin.name} {plugin.version}: {', '.join(plugin.hooks)}")
+    for kind, registry in registries.items():
+        added = [name for name in registry if registry.owner(name) == plugin.name]
+        if added:
+            print(f"    {kind}: {', '.join(added)}")
+    return broken_configs(found, plugin)
+
+
+def broken_configs(found: Components, plugin: Plugin) -> list[str]:
+    """Errors of the plugin's configs that cannot be read, or have unknown keys or wrong values."""
+    from xtune.config.source import read_values, validate
+
+    problems = []
+    for name, path in found.configs.items():
+        if found.configs.owner(name) == plugin.name and path.suffix == ".py":
+            where = f"{path} of plugin {plugin.name}"
+            try:
+                validate(read_values(path, where), where)
+            except ConfigError as error:
+                problems.append(str(error))
+    return problems

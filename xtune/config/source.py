@@ -31,11 +31,15 @@ def load_config(name_or_path: str | Path, overrides: Mapping[str, Any] | Sequenc
     `overrides` maps dotted keys to values, or lists KEY=VALUE strings as on the command line.
     Raises ConfigError (unknown keys name the nearest one, and the file) and UnknownName.
     """
-    path = find_config(str(name_or_path), components().configs)
-    values = read_values(path)
+    configs = components().configs
+    name = str(name_or_path)
+    path = find_config(name, configs)
+    owner = configs.owner(name) if name in configs else "xtune"
+    where = str(path) if owner == "xtune" else f"{path} of plugin {owner}"
+    values = read_values(path, where)
     if not isinstance(overrides, Mapping):
         overrides = parse_overrides(overrides)
-    return validate(apply_overrides(values, dict(overrides)), str(path))
+    return validate(apply_overrides(values, dict(overrides)), where)
 
 
 def find_config(name_or_path: str, configs: ConfigRegistry) -> Path:
@@ -57,17 +61,22 @@ def find_config(name_or_path: str, configs: ConfigRegistry) -> Path:
     raise UnknownName("config", name_or_path, configs)
 
 
-def read_values(path: Path) -> dict[str, Any]:
-    """Plain values of a config file, its `_base_` files or `read_base` imports merged in by mmengine."""
+def read_values(path: Path, where: str = "") -> dict[str, Any]:
+    """Plain values of a config file, its `_base_` files or `read_base` imports merged in by mmengine.
+
+    `where` is named in errors, in place of the path.
+    """
     from mmengine.config import Config as FileConfig
 
     try:
         ast.parse(path.read_text(encoding="utf-8"))  # mmengine reports a syntax error without its file
         return FileConfig.fromfile(path, lazy_import=None).to_dict()
     except SyntaxError as error:
-        raise ConfigError(f"config {path}, line {error.lineno}: {error.msg}; mend the file") from error
+        raise ConfigError(f"config {where or path}, line {error.lineno}: {error.msg}; mend the file") from error
     except Exception as error:  # whatever the file's own code raises
-        raise ConfigError(f"config {path} cannot be read: {type(error).__name__}: {error}; mend the file") from error
+        raise ConfigError(
+            f"config {where or path} cannot be read: {type(error).__name__}: {error}; mend the file"
+        ) from error
 
 
 def validate(values: Mapping[str, Any], where: str) -> Config:
