@@ -42,6 +42,14 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """Two conversations that differ in how they end; people (or a judge) prefer `chosen`."""
+
+    chosen: Conversation
+    rejected: Conversation
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """A piece of a rendered conversation.
 

@@ -23,7 +23,7 @@ What makes the whole file unreadable is raised instead.
 
 
 def well_formed(text: str) -> bool:
-    """Whether `text` can be written as UTF-8: it has no half of a surrogate pair, nor a byte kept by surrogateescape."""
+    """Whether `text` can be written as UTF-8: no half of a surrogate pair is in it, and no byte escaped as one."""
     if text.isascii():
         return True
     try:

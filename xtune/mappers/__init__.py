@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xtune.hookspecs import hookimpl
-from xtune.mappers import alpaca, chat, single_turn
+from xtune.mappers import alpaca, chat, moss, msagent, preference, single_turn
 from xtune.registry import Registry
 
 Mapper = Callable[..., Any]
@@ -23,9 +23,12 @@ MAPPERS: dict[str, Mapper] = {
     "law_reference": single_turn.law_reference,
     "medical": single_turn.medical,
     "medical_zh": single_turn.medical_zh,
+    "moss_sft": moss.moss_sft,
+    "msagent_react": msagent.msagent_react,
     "oasst1": chat.oasst1,
     "openai": chat.openai,
     "openorca": single_turn.openorca,
+    "preference": preference.preference,
     "pretrain": chat.pretrain,
     "self_identity": alpaca.self_identity,
     "sharegpt": chat.sharegpt,

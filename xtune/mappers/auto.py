@@ -36,8 +36,8 @@ READS: dict[str, tuple[str, ...]] = {
 """The columns that each mapper cannot do without."""
 
 GENERAL = (
-    "preference", "moss_sft", "conversation", "openai", "sharegpt", "alpaca", "alpaca_zh", "openorca", "medical", "default",
-    "stack_exchange", "pretrain",
+    "preference", "moss_sft", "conversation", "openai", "sharegpt", "alpaca", "alpaca_zh", "openorca", "medical",
+    "default", "stack_exchange", "pretrain",
 )  # fmt: skip
 """The mappers that `choose` picks from, in this order: those that write no system message of their own."""
 

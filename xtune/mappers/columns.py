@@ -69,6 +69,16 @@ def items(row: Row, column: str) -> list[Any]:
     return value
 
 
+def object_in(row: Row, column: str, names: str, where: str = "") -> dict[str, Any]:
+    """The object in a column that must be there; `names` are its keys. Raises DataError for anything else."""
+    if column not in row:
+        raise missing(row, column)
+    value = row[column]
+    if not isinstance(value, dict):
+        raise DataError(f"column {(where or column)!r} should be an object: got {describe(value)}; give it {names}")
+    return value
+
+
 def describe(value: Any) -> str:
     """What `value` is, in words and shortened, for an error line."""
     kinds = {list: "a list", dict: "an object", str: "text", bool: "true or false", bytes: "bytes", type(None): "null"}

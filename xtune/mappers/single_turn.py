@@ -39,7 +39,7 @@ def medical_zh(
     """Chinese patients' questions (shibing624/medical), with a doctor's system message.
 
     >>> medical_zh({"instruction": "血热的临床表现是什么?", "input": "", "output": "初发或复发病不久。"})
-    Conversation(turns=(Turn(role='system', text='如果你是一名医生，请根据患者的描述回答医学问题。', learn=None),
+    Conversation(turns=(Turn(role='system', text='如果你是一名医生，请根据患者的描述回答医学问题。\\n', learn=None),
                         Turn(role='user', text='血热的临床表现是什么?', learn=None),
                         Turn(role='assistant', text='初发或复发病不久。', learn=None)), plain=False)
     """
