@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from xtune.errors import ModelError
 from xtune.models.legacy.config import VendorConfig
-from xtune.models.legacy.frequencies import KeepsFrequencies, StoredFrequencies
+from xtune.models.legacy.family import LegacyModel, StoredFrequencies
 from xtune.models.legacy.weights import fused_qkv
 
 VOCABULARY_2 = 100_000
@@ -116,8 +116,9 @@ class BaichuanModel(LlamaModel):
         return super().forward(input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, **options)
 
 
-class BaichuanForCausalLM(KeepsFrequencies, LlamaForCausalLM):
+class BaichuanForCausalLM(LegacyModel, LlamaForCausalLM):
     config_class = BaichuanConfig
+    native = LlamaForCausalLM
     weight_map: ClassVar[list[Any]] = [fused_qkv(".self_attn.W_pack.")]
 
     def __init__(self, config: BaichuanConfig) -> None:
@@ -130,3 +131,15 @@ class BaichuanForCausalLM(KeepsFrequencies, LlamaForCausalLM):
         if config.norm_head:
             self.lm_head = NormHead(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
+
+    def native_settings(self) -> dict[str, Any]:
+        if self.config.alibi:
+            raise ModelError("ALiBi has no native layout: got Baichuan-13B; keep the vendor's")
+        return super().native_settings()
+
+    def native_state_dict(self) -> dict[str, Tensor]:
+        """A plain head with the normalised weight gives the same logits."""
+        state = super().native_state_dict()
+        if self.config.norm_head:
+            state["lm_head.weight"] = self.lm_head.effective_weight.detach()
+        return state

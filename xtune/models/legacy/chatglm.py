@@ -8,7 +8,7 @@ from transformers import GlmConfig, GlmForCausalLM, GlmModel
 
 from xtune.errors import ModelError
 from xtune.models.legacy.config import VendorConfig
-from xtune.models.legacy.frequencies import KeepsFrequencies, StoredFrequencies
+from xtune.models.legacy.family import LegacyModel, StoredFrequencies
 from xtune.models.legacy.weights import fused_qkv, renamed
 
 FIRST_RELEASE = ("position_encoding_2d", "inner_hidden_size")
@@ -72,8 +72,9 @@ class ChatGLMModel(GlmModel):
         self.rotary_pos_emb = StoredFrequencies(config.head_dim // 2)
 
 
-class ChatGLMForConditionalGeneration(KeepsFrequencies, GlmForCausalLM):
+class ChatGLMForConditionalGeneration(LegacyModel, GlmForCausalLM):
     config_class = ChatGLMConfig
+    native = GlmForCausalLM
     weight_map: ClassVar[list[Any]] = [
         *renamed(
             {

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from xtune.models.legacy.config import VendorConfig
+from xtune.models.legacy.family import LegacyModel
 from xtune.models.legacy.weights import fused_qkv, renamed
 
 
@@ -20,7 +21,7 @@ class InternLMConfig(VendorConfig, LlamaConfig):
 
     @classmethod
     def translate(cls, settings: dict[str, Any]) -> None:
-        """`rotary` is how InternEvo exports and chat-7b-v1.1 write what later files call rope_theta and rope_scaling."""
+        """`rotary` is what InternEvo exports and chat-7b-v1.1 have for the later rope_theta and rope_scaling."""
         rotary = settings.pop("rotary", None) or {}
         if "base" in rotary:
             settings["rope_theta"] = float(rotary["base"])
@@ -33,13 +34,14 @@ class InternLM2Config(VendorConfig, LlamaConfig):
     names: ClassVar[dict[str, str]] = {"bias": "attention_bias"}
 
 
-class InternLMForCausalLM(LlamaForCausalLM):
+class InternLMForCausalLM(LegacyModel, LlamaForCausalLM):
     config_class = InternLMConfig
-    weight_map: ClassVar[list[Any]] = []
+    native = LlamaForCausalLM
 
 
-class InternLM2ForCausalLM(LlamaForCausalLM):
+class InternLM2ForCausalLM(LegacyModel, LlamaForCausalLM):
     config_class = InternLM2Config
+    native = LlamaForCausalLM
     weight_map: ClassVar[list[Any]] = [
         *renamed(
             {

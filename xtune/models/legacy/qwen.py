@@ -22,6 +22,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding, eager
 
 from xtune.errors import ModelError
 from xtune.models.legacy.config import VendorConfig
+from xtune.models.legacy.family import LegacyModel
 from xtune.models.legacy.weights import fused_qkv, renamed
 
 
@@ -59,7 +60,7 @@ def sample_lengths(position_ids: Tensor) -> Tensor:
 
 
 def ntk_alpha(lengths: Tensor, trained: int) -> Tensor:
-    """How much larger the rotary base is for samples of `lengths`: 2^ceil(log2(length / trained) + 1) - 1, at least 1."""
+    """How much larger the rotary base is for samples of `lengths`: 2^ceil(log2(length / trained) + 1) - 1, or 1."""
     return (2 ** (torch.log2(lengths / trained) + 1).ceil() - 1).clamp(min=1)
 
 
@@ -119,7 +120,7 @@ class QWenModel(NativeModel):
         use_cache: bool | None = None,
         **options: Any,
     ) -> BaseModelOutputWithPast:
-        given = input_ids if inputs_embeds is None else inputs_embeds
+        given: Tensor = input_ids if inputs_embeds is None else inputs_embeds  # type: ignore[assignment]
         if use_cache is None:
             use_cache = self.config.use_cache
         if use_cache and past_key_values is None:
@@ -156,8 +157,9 @@ def positions(attention_mask: Tensor | None, given: Tensor, past: int) -> Tensor
     return torch.arange(past, past + given.shape[1], device=given.device)[None]
 
 
-class QWenLMHeadModel(Qwen2ForCausalLM):
+class QWenLMHeadModel(LegacyModel, Qwen2ForCausalLM):
     config_class = QWenConfig
+    native = Qwen2ForCausalLM
     weight_map: ClassVar[list[Any]] = [
         *renamed(
             {
@@ -186,3 +188,9 @@ class QWenLMHeadModel(Qwen2ForCausalLM):
         if config.use_logn_attn:
             config._attn_implementation = LOGN.get(config._attn_implementation, config._attn_implementation)
         self.post_init()
+
+    def native_settings(self) -> dict[str, Any]:
+        """Qwen2 reads no further than Qwen-1 was trained: it has neither the dynamic rotary base nor LogN."""
+        settings = super().native_settings()
+        settings["max_position_embeddings"] = min(settings["max_position_embeddings"], self.config.seq_length)
+        return {**settings, "head_dim": self.config.head_dim}

@@ -1,8 +1,8 @@
 """The vendors' fused projections, taken apart when a checkpoint is read and joined again when it is written.
 
-transformers runs these operations on every tensor that a weight map names (see `register_checkpoint_conversion_mapping`),
-whatever the file format or the quantisation, and their reverse when it saves. Sizes come from the config, never from a
-parameter: under ZeRO-3 a parameter's shape is empty.
+transformers runs these operations on every tensor that a weight map names, whatever the file format or the
+quantisation, and their reverse when it saves (`transformers.conversion_mapping`). Sizes come from the config, never
+from a parameter: under ZeRO-3 a parameter's shape is empty.
 """
 
 from __future__ import annotations
