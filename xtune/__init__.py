@@ -17,6 +17,7 @@ _HOME = {
     "ModelSpec": "xtune.models.spec",
     "Sample": "xtune.conversation",
     "Span": "xtune.conversation",
+    "Tuning": "xtune.strategies.strategy",
     "Turn": "xtune.conversation",
     "XtuneError": "xtune.errors",
     "components": "xtune.plugins",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from xtune.models.spec import ModelSpec
     from xtune.plugins import components
     from xtune.resolve import prepare_data
+    from xtune.strategies.strategy import Tuning
     from xtune.templates.encode import encode
     from xtune.templates.render import render
     from xtune.templates.template import ChatTemplate

@@ -1,0 +1,48 @@
+"""What the plugin adds, as xtune sees it. It has to be installed: pip install -e ."""
+
+import pytest
+
+import xtune
+from xtune.cli import main
+
+ADDED = {
+    "models": {"hello_135m"},
+    "templates": {"hello"},
+    "mappers": {"hello"},
+    "strategies": {"hello_norms"},
+    "configs": {"hello_demo"},
+    "commands": {"hello"},
+}
+
+
+@pytest.mark.parametrize("kind", ADDED)
+def test_each_kind_is_registered(kind):
+    registry = getattr(xtune.components(), kind)
+    assert {name for name in registry if registry.owner(name) == "xtune-hello"} == ADDED[kind]
+
+
+def test_a_row_becomes_text_of_which_the_answer_is_learnt():
+    conversation = xtune.components().mappers["hello"]({"name": "Ada"})
+    spans = xtune.render(conversation, "hello")
+    assert "".join(span.text for span in spans) == "User: Say hello to Ada.\nAssistant: Hello, Ada!{eos}\n"
+    assert "".join(span.text for span in spans if span.learn) == "Hello, Ada!{eos}"
+
+
+def test_the_strategy_trains_norms_only():
+    from torch import nn
+
+    tuning = xtune.components().strategies["hello_norms"]()
+    model = tuning.prepare(nn.ModuleDict({"norm": nn.LayerNorm(2), "linear": nn.Linear(2, 2)}))
+    assert [name for name, weight in model.named_parameters() if weight.requires_grad] == ["norm.weight", "norm.bias"]
+
+
+def test_the_config_names_what_there_is():
+    config = xtune.load_config("hello_demo")
+    found = xtune.components()
+    assert found.models[config.model.name].path == config.model.path
+    assert config.template in found.templates and config.tuning.name in found.strategies
+
+
+def test_the_command(capsys):
+    assert main(["hello", "--name", "Ada"]) == 0
+    assert capsys.readouterr().out == "Hello, Ada!\n"

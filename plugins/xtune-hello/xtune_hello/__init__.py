@@ -1,0 +1,41 @@
+"""What this plugin adds to xtune. Every command imports this file: what is slow to import stays in the functions."""
+
+from xtune import ChatTemplate, ModelSpec, hookimpl
+
+
+@hookimpl
+def register_models(models):
+    path = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    facts = {"family": "hello", "context": 8192, "licence": "Apache-2.0", "parameters": 134_515_008}
+    models.add("hello_135m", ModelSpec(path=path, template="hello", **facts))
+
+
+@hookimpl
+def register_templates(templates):
+    templates.add("hello", ChatTemplate(user="User: {text}\n", assistant="Assistant: ", tail="\n"))
+
+
+@hookimpl
+def register_mappers(mappers):
+    from xtune_hello.mapper import hello
+
+    mappers.add("hello", hello)
+
+
+@hookimpl
+def register_strategies(strategies):
+    from xtune_hello.strategy import OnlyNorms
+
+    strategies.add("hello_norms", OnlyNorms)
+
+
+@hookimpl
+def register_configs(configs):
+    configs.add_package("xtune_hello.configs")
+
+
+@hookimpl
+def register_commands(commands):
+    from xtune_hello import command
+
+    commands.add("hello", command)

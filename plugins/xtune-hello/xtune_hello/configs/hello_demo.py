@@ -1,0 +1,9 @@
+"""Two epochs over the rows of this package. What is not written here has its default: xtune show-cfg hello_demo."""
+
+model = dict(name="hello_135m", path="HuggingFaceTB/SmolLM2-135M-Instruct")
+template = "hello"
+tuning = dict(name="hello_norms")
+data = [dict(path="package:xtune_hello/rows.jsonl", mapper="hello", options=dict(name="name"))]
+max_length = 128
+optimizer = dict(name="adamw", lr=1e-3)
+train = dict(batch_size=2, epochs=2)

@@ -1,0 +1,61 @@
+"""`xtune new-plugin NAME`: writes a plugin that installs, works and has tests, to be changed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from xtune.errors import PluginError
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="of the new distribution, such as my-clinic")
+    parser.add_argument("--dir", metavar="DIR", default=".", help="where its folder goes (default: here)")
+    parser.add_argument("--force", action="store_true", help="replace a folder that is there")
+
+
+def run(args: Namespace) -> int:
+    from xtune.convert.folder import whole_folder
+
+    files = plugin_files(args.name)
+    target = Path(args.dir, args.name)
+    with whole_folder(target, force=args.force) as folder:
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+    print(f"{target}: install it with pip install -e {target}, then run python -m pytest {target}")
+    return 0
+
+
+def plugin_files(name: str) -> dict[str, str]:
+    """The files of a new plugin by their paths in its folder. Raises PluginError for a name that cannot be used."""
+    from string import Template
+
+    from xtune import __version__
+    from xtune.commands.plugin_files import FILES
+
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise PluginError(f"a plugin's name has small letters, digits and single hyphens: got {name!r}; change it")
+    package = name.replace("-", "_")
+    short = package.removeprefix("xtune_")
+    check_free(package, short)
+    words = {"name": name, "package": package, "short": short, "version": __version__}
+    return {Template(path).substitute(words): Template(text).substitute(words) for path, text in FILES.items()}
+
+
+def check_free(package: str, short: str) -> None:
+    """Raises PluginError where Python or xtune has something of that name already."""
+    from keyword import iskeyword
+
+    from xtune.plugins import components
+
+    if package == "xtune" or package in sys.stdlib_module_names:
+        raise PluginError(f"there is a module of that name: got {package!r}; try xtune-{package}")
+    if iskeyword(short) or not short.isidentifier():
+        raise PluginError(f"components cannot be called that in Python: got {short!r}; choose another name")
+    found = components([])
+    for registry in (found.templates, found.mappers, found.commands):
+        if short in registry:
+            raise PluginError(f"{registry.kind} {short!r} is built in: got that name for a plugin; try my-{short}")
