@@ -85,5 +85,5 @@ def _fill(template: str, values: dict[str, str]) -> str:
         if place in template:
             if not value:
                 raise DataError(f"a row has {place} to fill: got no {option}; set the mapper's option {option}=")
-            template = template.replace(place, value)
+            template = template.replace(place, str(value))  # --cfg-options makes a number of name=2048
     return template

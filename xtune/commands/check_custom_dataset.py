@@ -1,0 +1,116 @@
+"""xtune check-custom-dataset: every row of a data file through its mapper, without a model."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from xtune.errors import DataError
+
+if TYPE_CHECKING:
+    from xtune.data.sources import Source
+
+HELP = "check the rows of a data file"
+SHOWN = 10
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="data file, folder, glob, package:MODULE/FILE or hub id")
+    parser.add_argument("--mapper", default="auto", metavar="NAME", help="default: recognised by the columns")
+    parser.add_argument(
+        "--options",
+        metavar="KEY=VALUE",
+        nargs="+",
+        default=[],
+        help="options of the mapper, such as question=问题 answer=回答",
+    )
+    parser.add_argument("--sheet", help="sheet of a workbook (default: the first)")
+    parser.add_argument("--split", default="train", help="split of a hub data set or a folder (default: train)")
+    parser.add_argument("--subset", help="configuration of a hub data set")
+    parser.add_argument("--limit", type=int, metavar="N", help="check only the first N rows")
+
+
+@dataclass
+class Checked:
+    """What became of the rows: those that gave a conversation are counted, of the others the lines to print are kept.
+
+    Only the first SHOWN lines of each kind are kept; `empty` and `bad` count all.
+    """
+
+    good: int = 0
+    empty: int = 0
+    bad: int = 0
+    empty_rows: list[str] = field(default_factory=list)
+    bad_rows: list[str] = field(default_factory=list)
+
+    def add(self, found: Any, where: str) -> None:
+        """Counts what a row gave: a conversation, a preference, or the error that says why there is none."""
+        if isinstance(found, DataError):
+            self.bad += 1
+            self.bad_rows += [f"{where}: {found}" if where else str(found)][: SHOWN - len(self.bad_rows)]
+        elif getattr(found, "chosen", found).turns:
+            self.good += 1
+        else:
+            self.empty += 1
+            self.empty_rows += [where][: SHOWN - len(self.empty_rows)]
+
+
+def run(args: Namespace) -> int:
+    from xtune.commands.table import print_table
+    from xtune.config.override import parse_overrides
+    from xtune.data.sources import open_source
+    from xtune.plugins import components
+    from xtune.resolve import bind_mapper
+
+    source = open_source(args.file, split=args.split, subset=args.subset, sheet=args.sheet, limit=args.limit)
+    name = recognise(source) if args.mapper == "auto" else args.mapper
+    checked = check(source, bind_mapper(name, parse_overrides(args.options), components()))
+    print(f"{source.name}: mapper {name}{', by its columns' if args.mapper == 'auto' else ''}")
+    print_table(
+        [
+            ("rows", str(checked.good + checked.empty + checked.bad)),
+            ("conversations", str(checked.good)),
+            ("empty", str(checked.empty)),
+            ("bad", str(checked.bad)),
+        ]
+    )
+    for kind, number, lines in (
+        ("without a question or an answer, left out", checked.empty, checked.empty_rows),
+        ("bad", checked.bad, checked.bad_rows),
+    ):
+        if number:
+            print(f"{kind}{f', the first {SHOWN}' if number > SHOWN else ''}:")
+            print("\n".join(f"  {line}" for line in lines))
+    return 2 if checked.bad else 0
+
+
+def recognise(source: Source) -> str:
+    """The mapper that the first readable row speaks for. Raises DataError where none can be read."""
+    from xtune.mappers.auto import choose
+
+    problem = None
+    for row in source.read():
+        if not isinstance(row, DataError):
+            return choose(list(row.values), row.values)
+        problem = problem or row
+    raise problem or DataError(f"{source.name} has no rows; give a file with rows")
+
+
+def check(source: Source, mapper: Callable[..., Any]) -> Checked:
+    """Every row of `source` through `mapper`. Where a file cannot be read on, that is its last bad row."""
+    checked = Checked()
+    try:
+        for row in source.read():
+            if isinstance(row, DataError):
+                checked.add(row, "")
+                continue
+            try:
+                found = mapper(row.values)
+            except DataError as error:
+                found = error
+            checked.add(found, row.where)
+    except DataError as error:
+        checked.add(error, "")
+    return checked
