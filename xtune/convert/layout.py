@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from xtune.errors import ModelError
 from xtune.models.legacy.family import LegacyModel
+from xtune.models.legacy.fast import fast_tokenizer
+from xtune.models.legacy.sentencepiece import SentencePieceTokenizer
 
 
 def save_native(model: Any, folder: str | Path) -> None:
@@ -27,3 +30,17 @@ def save_native(model: Any, folder: str | Path) -> None:
     plain.load_state_dict(model.native_state_dict(), assign=True)
     plain.generation_config = model.generation_config
     plain.save_pretrained(folder)
+
+
+def save_native_tokenizer(tokenizer: Any, folder: str | Path) -> None:
+    """Writes a legacy `tokenizer` to `folder` so that transformers loads it by tokenizer.json alone.
+
+    Raises ModelError for Baichuan-7B's, which has no exact one.
+    """
+    fast = fast_tokenizer(tokenizer) if isinstance(tokenizer, SentencePieceTokenizer) else tokenizer
+    fast.save_pretrained(folder)
+    file = Path(folder, "tokenizer_config.json")
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings.pop("auto_map", None)
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name that transformers 4 and 5 both know
+    file.write_text(json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")

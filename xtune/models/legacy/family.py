@@ -30,6 +30,8 @@ class StoredFrequencies(nn.Module):
 class LegacyModel:
     """Put before a causal language model of transformers that a vendor's checkpoint fits."""
 
+    config: Any
+    generation_config: Any
     native: ClassVar[Any]
     """The class of transformers whose layout computes the same."""
     weight_map: ClassVar[list[Any]] = []
@@ -47,7 +49,7 @@ class LegacyModel:
     def native_settings(self) -> dict[str, Any]:
         """The settings of `native`'s config. Raises ModelError for a model that `native` cannot compute."""
         names = {field.name for field in fields(self.native.config_class)} - NOT_CARRIED
-        return {name: getattr(self.config, name) for name in names}  # type: ignore[attr-defined]
+        return {name: getattr(self.config, name) for name in names}
 
     def native_state_dict(self) -> dict[str, Tensor]:
         """The weights of `native`; they share memory with this model's."""
