@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import torch
 from xtune.config.source import validate
 from xtune.conversation import IGNORE
 from xtune.data.pack import Pack
+from xtune.data.report import Report
 from xtune.strategies.distributed import DISTRIBUTED
 from xtune.strategies.tuning import TUNING
 from xtune.templates.template import ChatTemplate
@@ -33,7 +35,8 @@ class Packs:
         chosen = self.samples[index * self.per_pack : (index + 1) * self.per_pack]
         labels = [learnt_part(ids) for ids in chosen]
         lengths = [len(ids) for ids in chosen]
-        return Pack(*(np.array(part, dtype=np.int32) for part in (sum(chosen, []), sum(labels, []), lengths)))
+        whole = (list(chain(*chosen)), list(chain(*labels)), lengths)
+        return Pack(*(np.array(part, dtype=np.int32) for part in whole))
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         return np.random.default_rng((seed, epoch)).permutation(len(self))
@@ -49,15 +52,6 @@ def make_samples(count: int, longest: int = 24, seed: int = 0) -> list[list[int]
     return [random.integers(5, VOCABULARY, random.integers(3, longest)).tolist() for _ in range(count)]
 
 
-@dataclass
-class Report:
-    read: int = 0
-    trained: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    tokens: int = 0
-    learnt: int = 0
-
-
 class Data(NamedTuple):
     dataset: Any
     report: Report
@@ -67,10 +61,18 @@ def tiny_llama(**options: Any) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    values = dict(
-        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
+    values = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
     return LlamaForCausalLM(LlamaConfig(**(values | options)))
 
 

@@ -41,3 +41,21 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, tuning):
     assert state_of(again.checkpoint) == state_of(whole.checkpoint)
     expected = weights_of(whole.checkpoint)
     assert expected and all(torch.equal(t, expected[name]) for name, t in weights_of(again.checkpoint).items())
+
+
+def test_answers_are_those_of_a_chat_one_by_one():
+    from engine_standins import tiny_llama, tiny_tokenizer
+
+    from xtune.chat.session import Session
+    from xtune.engine.evaluation import answers
+    from xtune.templates.template import ChatTemplate
+
+    model, template = tiny_llama(), ChatTemplate(user="{text} w9 ")
+    prompts = ["w5 w6 w7 w8 w10 w11", "w12"]
+    alone = []
+    for prompt in prompts:
+        alone.append(Session(model.eval(), tiny_tokenizer(), template, max_new_tokens=5).ask(prompt))
+    model.train()
+    together = answers(Session(model, tiny_tokenizer(), template, max_new_tokens=5), prompts)
+    assert together == [{"prompt": p, "answer": a} for p, a in zip(prompts, alone, strict=True)]
+    assert model.training

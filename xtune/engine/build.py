@@ -114,25 +114,23 @@ def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], list
     from xtune.chat.session import Session
 
     settings = run.config.evaluation
-    model = parallel.inner.model
+    session = Session(
+        parallel.inner.model,  # type: ignore[arg-type]
+        tokenizer,
+        run.template,
+        system=settings.system,
+        max_new_tokens=settings.max_new_tokens,
+    )
+    dtype: torch.dtype = parallel.inner.dtype  # type: ignore[assignment]
+    device = ranks.device().type
 
-    def ask(prompt: str) -> str:
-        session = Session(
-            model,  # type: ignore[arg-type]
-            tokenizer,
-            run.template,
-            system=settings.system,
-            max_new_tokens=settings.max_new_tokens,
-        )
-        return session.ask(prompt)
-
-    def ask_all() -> list[dict[str, Any]]:
+    def ask() -> list[dict[str, Any]]:
         if not settings.prompts:
             return []
-        with parallel.whole(), torch.autocast(ranks.device().type, dtype=parallel.inner.dtype):  # type: ignore[arg-type]
-            return answers(ask, settings.prompts, model)  # type: ignore[arg-type]
+        with parallel.whole(), torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
+            return answers(session, settings.prompts)
 
-    return ask_all
+    return ask
 
 
 def describe_batch(tokenizer: Any, batch: Any, limit: int = 200) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,7 @@ def describe_run(run: Run, plan: Plan, report: Any) -> dict[str, Any]:
     """What a run is, as JSON values: config, data, steps, versions, plugins, device."""
     return {
         "config": run.config.model_dump(mode="json"),
-        "data": {"packs": len(plan.packs), "fingerprint": fingerprint(plan.packs), "report": asdict(report)},
+        "data": {"packs": len(plan.packs), "fingerprint": fingerprint(plan.packs), "report": report.to_json()},
         "packs_a_step": plan.global_batch,
         "steps": plan.steps,
         "ranks": plan.ranks,
