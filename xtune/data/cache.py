@@ -120,7 +120,7 @@ def _build(folder: Path, build: Callable[[Path], dict[str, Any]]) -> None:
         stage.mkdir()
         told = build(stage)
         files = {file.name: [file.stat().st_size, file_digest(file)] for file in sorted(stage.iterdir())}
-        entry = {"files": files, "made": time.strftime("%Y-%m-%d %H:%M:%S"), "about": told}
+        entry = {"files": files, "about": {**told, "made": time.strftime("%Y-%m-%d %H:%M")}}
         index = {"check": text_digest(_canonical(entry)), "entry": entry}
         (stage / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
         os.rename(stage, folder)

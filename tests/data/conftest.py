@@ -1,0 +1,54 @@
+"""A tokenizer, a template and an encoder small enough to count by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from xtune.templates.encode import Encoder
+from xtune.templates.template import ChatTemplate
+
+CHARACTERS = [chr(code) for code in range(32, 127)]
+TEMPLATE = ChatTemplate(
+    user="<u>{text}", assistant="<a>", end="</s>", system="<s>{text}", control=("<u>", "<a>", "<s>", "</s>")
+)
+
+
+def character_tokenizer() -> PreTrainedTokenizerFast:
+    """One id for each printable ASCII character, and the control tokens of TEMPLATE."""
+    vocabulary = {character: index for index, character in enumerate(["?unknown", *CHARACTERS])}
+    rust = Tokenizer(models.WordLevel(vocabulary, unk_token="?unknown"))
+    rust.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    rust.add_special_tokens(list(TEMPLATE.control))
+    return PreTrainedTokenizerFast(tokenizer_object=rust, eos_token="</s>", unk_token="?unknown")
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return character_tokenizer()
+
+
+@pytest.fixture
+def encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Encoder]:
+    def make(**options: Any) -> Encoder:
+        return Encoder(options.pop("template", TEMPLATE), tokenizer, **{"max_length": 32, **options})
+
+    return make
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Writes rows, or lines as they are, to a jsonl file."""
+
+    def to_file(rows: list[Any], name: str = "rows.jsonl") -> Path:
+        path = tmp_path / name
+        path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+        return path
+
+    return to_file

@@ -1,0 +1,253 @@
+"""Prepared data are made once for the same content, whole or not at all, and made again where they are damaged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xtune.cli import main
+from xtune.conversation import Conversation, Turn
+from xtune.data.cache import cached, clear, damage, entries
+from xtune.data.content import function_identity, source_digest, tokenizer_identity
+from xtune.data.feed import Feed
+from xtune.data.pipeline import prepare
+from xtune.data.sources import open_source
+from xtune.errors import DataError
+from xtune.templates.encode import Encoder
+
+ROWS = [{"q": f"question {number}", "a": "yes"} for number in range(30)]
+
+
+def question(row: dict[str, Any], *, column: str = "q") -> Conversation:
+    return Conversation((Turn("user", row[column]), Turn("assistant", row["a"])))
+
+
+def build(folder: Path) -> dict[str, Any]:
+    (folder / "file").write_bytes(b"content")
+    return {"data": ["here"]}
+
+
+def fail(folder: Path) -> dict[str, Any]:
+    raise AssertionError("prepared again")
+
+
+@pytest.fixture
+def key(tmp_path: Path, encoder: Callable[..., Encoder], write: Callable[..., Path]) -> Callable[..., str]:
+    """The key of prepared data; what is not named stays as it is."""
+
+    def of(
+        rows: Any = ROWS,
+        mapper: Any = question,
+        made: Any = None,
+        system: str | None = None,
+        limit: int | None = None,
+        **options: Any,
+    ) -> str:
+        feed = Feed(open_source(write(rows), limit=limit), mapper, system)
+        return prepare([feed], made or encoder(), cache_dir=tmp_path / "cache", **options).dataset.key
+
+    return of
+
+
+def test_the_key_is_the_content_of_all_that_shapes_the_samples(
+    key: Callable[..., str], encoder: Callable[..., Encoder], tokenizer: Any
+) -> None:
+    from copy import deepcopy
+    from dataclasses import replace
+
+    from conftest import TEMPLATE
+
+    other_tokenizer = deepcopy(tokenizer)
+    other_tokenizer.add_tokens(["quest"])
+    keys = [
+        key(),
+        key(rows=[*ROWS[:-1], {"q": "question 29", "a": "yeS"}]),
+        key(mapper=partial(question, column="a")),
+        key(mapper=lambda row: question(row)),
+        key(made=encoder(template=replace(TEMPLATE, user="<u> {text}"))),
+        key(made=encoder(max_length=33)),
+        key(made=encoder(learn="all")),
+        key(made=encoder(too_long="truncate")),
+        key(made=Encoder(TEMPLATE, other_tokenizer, max_length=32)),
+        key(system="s"),
+        key(limit=20),
+        key(seed=1),
+        key(pack=False),
+        key(deduplicate=True),
+        key(holdout=0.1),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key() == keys[0]
+
+
+def test_a_mapper_is_known_by_the_code_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "my_mappers"
+    package.mkdir()
+    (package / "__init__.py").write_text("from my_mappers.inner import helper\ndef mapper(row): return helper(row)\n")
+    (package / "inner.py").write_text("def helper(row): return row\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from my_mappers import mapper  # type: ignore[import-not-found]
+
+    before = function_identity(mapper)
+    assert before == function_identity(mapper)
+    (package / "inner.py").write_text("def helper(row): return None\n")
+    assert before != function_identity(mapper)
+    assert function_identity(partial(mapper, x=1)) != function_identity(partial(mapper, x=2))
+
+
+def test_code_typed_at_a_prompt_has_an_identity() -> None:
+    space: dict[str, Any] = {}
+    exec("def typed(row): return row", space)
+    assert source_digest(space["typed"])
+
+
+def test_python_tokenizers_are_known_by_their_vocabulary_files(shared: Path) -> None:
+    from xtune.models.load import load_tokenizer
+
+    identities = [
+        tokenizer_identity(load_tokenizer(shared / "data/tokenizers" / name)) for name in ("internlm", "baichuan_7b")
+    ]
+    assert identities[0]["content"] != identities[1]["content"]
+
+
+def test_the_second_time_nothing_is_built(tmp_path: Path) -> None:
+    folder = cached(tmp_path, "key", build)
+    assert cached(tmp_path, "key", fail) == folder == tmp_path / "key"
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "lose", "index", "index junk", "figures"])
+def test_damage_is_found_told_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: str) -> None:
+    folder = cached(tmp_path, "key", build)
+    index = folder / "index.json"
+    if harm == "flip":
+        (folder / "file").write_bytes(b"cXntent")
+    elif harm == "cut":
+        (folder / "file").write_bytes(b"cont")
+    elif harm == "lose":
+        (folder / "file").unlink()
+    elif harm == "index":
+        index.unlink()
+    elif harm == "index junk":
+        index.write_bytes(b"\xff\xfe[")
+    else:
+        index.write_text(index.read_text().replace("here", "there"))
+    with caplog.at_level(logging.WARNING):
+        assert cached(tmp_path, "key", build) == folder
+    assert f"prepared data in {folder} is damaged: " in caplog.text and "preparing it again" in caplog.text
+    assert damage(folder) is None
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, DataError, ValueError])
+def test_an_interruption_leaves_nothing_half(tmp_path: Path, interruption: type[BaseException]) -> None:
+    def stop(folder: Path) -> dict[str, Any]:
+        build(folder)
+        raise interruption("stop")
+
+    with pytest.raises(interruption):
+        cached(tmp_path, "key", stop)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert damage(cached(tmp_path, "key", build)) is None
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "key.part").mkdir()
+    (tmp_path / "key.part" / "half").write_text("x")
+    assert sorted(file.name for file in cached(tmp_path, "key", build).iterdir()) == ["file", "index.json"]
+    assert not (tmp_path / "key.part").exists()
+
+
+def test_two_processes_do_the_work_once(tmp_path: Path) -> None:
+    program = (
+        "import sys, time, logging; from pathlib import Path; from xtune.data.cache import cached\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "def build(folder):\n"
+        "    print('builds', flush=True); time.sleep(1.5); (folder / 'file').write_text('x'); return {}\n"
+        "print(cached(Path(sys.argv[1]), 'key', build))"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=-1, stderr=-1, text=True) for _ in "ab"
+    ]
+    outputs = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(out.split() for out, _ in outputs) == [["builds", f"{tmp_path}/key"], [f"{tmp_path}/key"]] or sorted(
+        out.split() for out, _ in outputs
+    ) == [[f"{tmp_path}/key"], ["builds", f"{tmp_path}/key"]]
+    assert sum("another process prepares the same data" in err for _, err in outputs) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        DataError, match="prepared data cannot be written below .*: got Not a directory; make room there"
+    ):
+        cached(tmp_path / "file" / "data", "key", build)
+
+    def full(folder: Path) -> dict[str, Any]:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DataError, match="got No space left on device; .* or set XTUNE_CACHE to another folder"):
+        cached(tmp_path, "key", full)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_cache_is_still_read(tmp_path: Path) -> None:
+    cached(tmp_path, "key", build)
+    tmp_path.chmod(0o500)
+    assert cached(tmp_path, "key", fail) == tmp_path / "key"
+    with pytest.raises(DataError, match="Permission denied"):
+        cached(tmp_path, "other", build)
+
+
+def test_entries_and_clear(tmp_path: Path) -> None:
+    cached(tmp_path, "one", build)
+    cached(tmp_path, "two", build)
+    (tmp_path / "two" / "index.json").write_text("junk")
+    assert {entry.folder.name: entry.about.get("data") for entry in entries(tmp_path)} == {"one": ["here"], "two": None}
+    number, freed = clear(tmp_path)
+    assert number == 2 and freed > 14 and not entries(tmp_path)
+    assert entries(tmp_path / "nowhere") == [] and clear(tmp_path / "nowhere") == (0, 0)
+
+
+def test_clear_leaves_what_is_being_made(tmp_path: Path) -> None:
+    def clear_meanwhile(folder: Path) -> dict[str, Any]:
+        assert clear(tmp_path) == (0, 0)
+        return build(folder)
+
+    assert damage(cached(tmp_path, "key", clear_meanwhile)) is None
+
+
+def test_the_cache_command(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    encoder: Callable[..., Encoder],
+    write: Callable[..., Path],
+) -> None:
+    monkeypatch.setenv("XTUNE_CACHE", str(tmp_path / "cache"))
+    prepared = prepare([Feed(open_source(write(ROWS)), question)], encoder())
+    assert main(["cache", "list"]) == 0
+    listed = capsys.readouterr().out
+    report = json.loads((tmp_path / "cache" / "data" / prepared.dataset.key / "index.json").read_text())
+    assert report["entry"]["about"]["report"] == prepared.report.to_json()
+    for expected in (
+        prepared.dataset.key[:8],
+        "rows.jsonl",
+        "30",
+        f"{prepared.report.tokens}",
+        "kB",
+        "1 prepared data sets",
+    ):
+        assert expected in listed
+    assert main(["cache", "clear"]) == 0
+    assert "cleared 1 prepared data sets" in capsys.readouterr().out
+    assert main(["cache", "list"]) == 0
+    assert "0 prepared data sets" in capsys.readouterr().out

@@ -1,0 +1,287 @@
+"""Every row read is trained on, held out or dropped for a reason that is told; what is stored is what was encoded."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xtune.conversation import IGNORE, Conversation, Turn
+from xtune.data.feed import Feed
+from xtune.data.pipeline import Prepared, prepare
+from xtune.data.report import OTHER, REASONS, Report
+from xtune.data.sources import open_source
+from xtune.errors import DataError
+from xtune.templates.encode import Encoder
+
+
+def question(row: dict[str, Any]) -> Conversation:
+    if "q" not in row:
+        raise DataError(f"column 'q' is missing: got columns {', '.join(row)}; choose another mapper")
+    if not row["q"]:
+        return Conversation(())
+    return Conversation((Turn("user", row["q"]), Turn("assistant", row["a"], row.get("learn"))))
+
+
+@pytest.fixture
+def run(tmp_path: Path, encoder: Callable[..., Encoder], write: Callable[..., Path]) -> Callable[..., Prepared]:
+    """Prepares rows. Options of the encoder and of Feed go where they belong, the others to prepare()."""
+
+    def run_on(
+        *rows: Any, mapper: Any = question, system: str | None = None, weight: float = 1.0, **options: Any
+    ) -> Prepared:
+        made = encoder(**{name: options.pop(name) for name in ("max_length", "too_long", "learn") if name in options})
+        feed = Feed(open_source(write(list(rows))), mapper, system, weight)
+        return prepare([feed], made, **{"cache_dir": tmp_path / "cache", **options})
+
+    return run_on
+
+
+def row(number: int, answer: str = "yes") -> dict[str, str]:
+    return {"q": f"question {number}", "a": answer}
+
+
+def texts(prepared: Prepared, split: str = "train") -> list[str]:
+    """The samples of all packs, decoded, sorted."""
+    found = []
+    for pack in getattr(prepared.dataset, split):
+        found += [ids.tobytes() for ids in np.split(pack.ids, np.cumsum(pack.lengths)[:-1])]
+    return sorted(found)  # type: ignore[arg-type]
+
+
+def balanced(report: Report) -> bool:
+    return report.read == report.trained + report.held_out + sum(report.dropped.values())
+
+
+def test_samples_are_stored_as_they_were_encoded(run: Callable[..., Prepared], encoder: Callable[..., Encoder]) -> None:
+    rows = [row(number, "answer " * (number % 3)) for number in range(40)]
+    rows = [one for one in rows if one["a"]]
+    prepared = run(*rows, pack=False)
+    expected = encoder().encode_batch([question(one) for one in rows])
+    assert len(prepared.dataset.train) == len(rows)
+    for pack, encoded in zip(prepared.dataset.train, expected, strict=True):
+        assert np.array_equal(pack.ids, encoded.ids) and np.array_equal(pack.labels, encoded.labels)
+        assert pack.ids.dtype == pack.labels.dtype == pack.lengths.dtype == np.int32
+        assert pack.lengths.tolist() == [len(encoded.ids)]
+    assert prepared.report.tokens == sum(len(encoded.ids) for encoded in expected)
+    assert prepared.report.learnt == sum(int((encoded.labels != IGNORE).sum()) for encoded in expected)
+
+
+def test_packed_and_unpacked_hold_the_same_samples(run: Callable[..., Prepared]) -> None:
+    rows = [row(number, "a" * (number % 9 + 1)) for number in range(60)]
+    packed, unpacked = run(*rows), run(*rows, pack=False)
+    assert texts(packed) == texts(unpacked)
+    assert len(packed.dataset.train) < len(unpacked.dataset.train) == 60
+    assert all(len(pack.ids) <= 32 for pack in packed.dataset.train)
+    assert packed.dataset.train.lengths.tolist() == [len(pack.ids) for pack in packed.dataset.train]
+    assert packed.report.fewest_packs <= packed.report.packs == len(packed.dataset.train)
+    assert packed.report.fill == packed.report.tokens / (32 * packed.report.packs)
+    assert unpacked.report.fill is None
+
+
+def test_every_row_is_accounted_for_with_reason_and_place(run: Callable[..., Prepared]) -> None:
+    prepared = run(
+        row(1),
+        '{"q": "half a li',
+        {"question": "other column"},
+        {"q": "", "a": "an answer to nothing"},
+        {"q": "not learnt", "a": "x", "learn": False},
+        {"q": "far too long " * 9, "a": "x"},
+        {"q": "\ud800 half a pair", "a": "x"},
+        {"q": 7, "a": "x"},
+        row(2),
+    )
+    report = prepared.report
+    assert (report.read, report.trained, report.held_out) == (9, 2, 0) and balanced(report)
+    assert report.dropped == {
+        "the JSON is broken or cut off": 1,
+        "column 'q' is missing": 1,
+        "empty": 1,
+        "nothing to learn": 1,
+        "too long": 1,
+        "a turn's text is not well-formed Unicode": 2,
+    }
+    assert report.examples["column 'q' is missing"] == [
+        "rows.jsonl, line 3: column 'q' is missing: got columns question; choose another mapper"
+    ]
+    assert report.examples["too long"] == ["rows.jsonl, line 6"]
+    assert report.examples["the JSON is broken or cut off"][0].startswith("rows.jsonl, line 2: the JSON is broken")
+
+
+def test_a_mapper_that_fails_or_gives_something_else_spoils_the_row(run: Callable[..., Prepared]) -> None:
+    def careless(values: dict[str, Any]) -> Any:
+        return [1] if values["q"] == "pair" else question({"q": values["q"], "a": values["a"]})
+
+    report = run(row(1), {"q": "pair"}, {"q": "no answer"}, mapper=careless).report
+    assert report.dropped == {"mapper careless gives no conversation": 1, "mapper careless fails with KeyError": 1}
+    assert balanced(report)
+
+
+def test_a_wrong_mapper_is_told_at_once(run: Callable[..., Prepared]) -> None:
+    wrong = {"question": "x"}
+    with pytest.raises(
+        DataError, match=r"line 1: column 'q' is missing: got columns question; .* \(the first 20 rows fail"
+    ):
+        run(*[wrong] * 20, row(1))
+    with pytest.raises(DataError, match=r"line 1: column 'q' is missing.* \(all rows fail: is it the right mapper\?\)"):
+        run(wrong, wrong)
+    assert run(*[wrong] * 19, row(1)).report.trained == 1
+
+
+def test_no_row_left_is_an_error_with_the_reasons(run: Callable[..., Prepared]) -> None:
+    with pytest.raises(DataError, match=r"no row is left to train on: got 2 rows \(empty 1, too long 1\)"):
+        run({"q": "", "a": ""}, {"q": "far too long " * 9, "a": "x"})
+
+
+def test_too_long_stops_where_the_policy_is_error(run: Callable[..., Prepared]) -> None:
+    with pytest.raises(DataError, match=r"rows.jsonl, line 2: .*max_length: got \d+"):
+        run(row(1), {"q": "far too long " * 9, "a": "x"}, too_long="error")
+
+
+def test_rows_made_to_fit_are_counted(run: Callable[..., Prepared]) -> None:
+    report = run(row(1), row(2, "long " * 9), too_long="truncate").report
+    assert report.changed == {"truncated": 1} and report.trained == 2
+
+
+def test_packing_needs_a_length(run: Callable[..., Prepared]) -> None:
+    with pytest.raises(ValueError, match="max_length None"):
+        run(row(1), max_length=None)
+    assert run(row(1), max_length=None, pack=False).report.trained == 1
+
+
+def test_system_message_of_rows_that_have_none(run: Callable[..., Prepared], tokenizer: Any) -> None:
+    def with_own(values: dict[str, Any]) -> Conversation:
+        return (
+            Conversation((Turn("system", "own"), *question(values).turns)) if values["q"] == "own" else question(values)
+        )
+
+    prepared = run({"q": "own", "a": "b"}, {"q": "no", "a": "b"}, mapper=with_own, system="default", pack=False)
+    decoded = [tokenizer.decode(pack.ids).replace(" ", "") for pack in prepared.dataset.train]
+    assert decoded == ["<s>own<u>own<a>b</s>", "<s>default<u>no<a>b</s>"]
+
+
+def test_duplicates_are_dropped_on_request(run: Callable[..., Prepared]) -> None:
+    rows = [row(1), row(2), row(1), row(1, "no")]
+    assert run(*rows).report.trained == 4
+    report = run(*rows, deduplicate=True).report
+    assert report.trained == 3 and report.dropped == {"duplicate": 1}
+    assert report.examples == {"duplicate": ["rows.jsonl, line 3"]}
+
+
+def test_the_split_is_by_content_and_never_moves(run: Callable[..., Prepared]) -> None:
+    rows = [row(number) for number in range(400)]
+    first = run(*rows, *rows[:50], holdout=0.2)
+    assert 50 <= first.report.held_out <= 130 and balanced(first.report)
+    held_out, trained = set(texts(first, "held_out")), set(texts(first))
+    assert not held_out & trained  # duplicates are on one side
+    again = run(*reversed(rows), seed=5, holdout=0.2, pack=False)
+    assert set(texts(again, "held_out")) == held_out
+    assert held_out < set(texts(run(*rows, holdout=0.3), "held_out"))
+
+
+def test_weights_repeat_rows_and_leave_rows_out(run: Callable[..., Prepared]) -> None:
+    rows = [row(number) for number in range(300)]
+    twice = run(*rows, weight=2)
+    assert (twice.report.trained, twice.report.samples) == (300, 600)
+    assert twice.report.tokens == 2 * run(*rows).report.tokens
+    assert texts(twice) == sorted(2 * texts(run(*rows)))
+    half = run(*rows, weight=0.5)
+    assert 110 <= half.report.trained <= 190 and balanced(half.report)
+    assert half.report.dropped == {"left out by weight": 300 - half.report.trained}
+    assert texts(run(*rows, weight=0.5, seed=1)) != texts(half) == texts(run(*rows, weight=0.5))
+    more = run(*rows, weight=1.5).report
+    assert more.trained == 300 and 410 <= more.samples <= 490
+
+
+def test_held_out_rows_are_there_once_whatever_the_weight(run: Callable[..., Prepared]) -> None:
+    prepared = run(*[row(number) for number in range(200)], weight=3, holdout=0.3)
+    assert len(texts(prepared, "held_out")) == prepared.report.held_out > 0
+
+
+def test_several_data_sets_are_mixed(
+    tmp_path: Path, encoder: Callable[..., Encoder], write: Callable[..., Path]
+) -> None:
+    feeds = [
+        Feed(open_source(write([row(1), row(2)], "one.jsonl")), question),
+        Feed(open_source(write([row(3)], "two.jsonl")), question, None, 2.0),
+    ]
+    prepared = prepare(feeds, encoder(), pack=False, cache_dir=tmp_path / "cache")
+    where = [prepared.dataset.train.where(pack) for pack in range(len(prepared.dataset.train))]
+    assert where == [["one.jsonl, line 1"], ["one.jsonl, line 2"], ["two.jsonl, line 1"], ["two.jsonl, line 1"]]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 900), st.integers(0, 3), st.integers(0, 3))
+def test_order_is_a_permutation_that_depends_on_seed_and_epoch(packs: int, seed: int, epoch: int) -> None:
+    from xtune.data.order import grouped_by_length, shuffled
+
+    lengths = np.random.default_rng(7).integers(1, 500, packs)
+    for order in (shuffled(packs, seed, epoch), grouped_by_length(lengths, seed, epoch)):
+        assert sorted(order.tolist()) == list(range(packs))
+    assert np.array_equal(shuffled(packs, seed, epoch), shuffled(packs, seed, epoch))
+    if packs > 100:
+        assert not np.array_equal(shuffled(packs, seed, epoch), shuffled(packs, seed, epoch + 1))
+        assert not np.array_equal(grouped_by_length(lengths, seed, 0), grouped_by_length(lengths, seed, 1))
+
+
+def test_batches_of_single_samples_are_padded_little() -> None:
+    from xtune.data.order import grouped_by_length, shuffled
+
+    lengths = np.random.default_rng(0).lognormal(5, 0.8, 10_000).astype(int) + 1
+
+    def padded(order: np.ndarray) -> float:
+        batches = lengths[order][: len(order) // 8 * 8].reshape(-1, 8)
+        return float((batches.max(axis=1, keepdims=True) - batches).sum() / lengths.sum())
+
+    assert padded(grouped_by_length(lengths, 0, 0)) < 0.05 < 0.5 < padded(shuffled(len(lengths), 0, 0))
+    means = lengths[grouped_by_length(lengths, 0, 0)][:9984].reshape(-1, 64).mean(axis=1)
+    assert abs(np.corrcoef(means[1:], means[:-1])[0, 1]) < 0.3  # short and long stretches take turns
+
+
+def test_packs_survive_the_way_to_a_worker_process(run: Callable[..., Prepared]) -> None:
+    packs = run(row(1), row(2), row(3)).dataset.train
+    copy = pickle.loads(pickle.dumps(packs))
+    assert len(copy) == len(packs) and np.array_equal(copy[0].ids, packs[0].ids)
+    with pytest.raises(IndexError):
+        packs[len(packs)]
+
+
+def test_reports_go_through_json_and_print(run: Callable[..., Prepared]) -> None:
+    from rich.console import Console
+
+    report = run(row(1), row(2), {"q": "", "a": ""}, weight=2).report
+    assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(report.table())
+    printed = console.export_text()
+    for line in ("rows read", "66.7%", "dropped: empty", "rows.jsonl, line 3", "rows times their weight", "% full"):
+        assert line in printed
+
+
+def test_reasons_without_end_are_counted_together() -> None:
+    report = Report()
+    for number in range(100):
+        report.drop_for(DataError(f"reason {number}: got x; mend it"), "place")
+    assert len(report.dropped) == REASONS + 1 and report.dropped[OTHER] == 100 - REASONS
+
+
+def test_real_alpaca_files(shared: Path, tmp_path: Path) -> None:
+    """With a byte-level tokenizer of a real vocabulary, all rows of both languages are packed without waste."""
+    from transformers import AutoTokenizer
+
+    from xtune.mappers.alpaca import alpaca
+    from xtune.plugins import components
+
+    tokenizer = AutoTokenizer.from_pretrained(shared / "data/tokenizers/qwen3")
+    encoder = Encoder(components([]).templates["chatml"], tokenizer, max_length=2048)
+    files = [shared / f"data/datasets/alpaca_{language}_demo.json" for language in ("en", "zh")]
+    report = prepare([Feed(open_source(file), alpaca) for file in files], encoder, cache_dir=tmp_path).report
+    assert report.read == sum(len(json.loads(file.read_text())) for file in files) and balanced(report)
+    assert report.packs - report.fewest_packs <= 1

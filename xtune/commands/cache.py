@@ -1,0 +1,42 @@
+"""xtune cache list|clear: the data that were prepared for earlier runs."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from xtune.commands.table import print_table
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("action", choices=["list", "clear"], help="list: what is there; clear: delete all of it")
+
+
+def run(args: Namespace) -> int:
+    from xtune.data.cache import clear, data_root, entries
+
+    root = data_root()
+    if args.action == "clear":
+        number, freed = clear(root)
+        print(f"cleared {number} prepared data sets, {in_units(freed)}, from {root}")
+        return 0
+
+    found = entries(root)
+    rows = [("KEY", "MADE", "SIZE", "ROWS", "TOKENS", "PACKS", "DATA")]
+    for folder, size, told in found:
+        report = told.get("report")
+        figures = [f"{report[name]:,}" for name in ("trained", "tokens", "packs")] if report else ["unreadable", "", ""]
+        key = folder.name if folder.name.endswith(".part") else folder.name[:8]
+        rows.append((key, told.get("made", ""), in_units(size), *figures, ", ".join(told.get("data", []))))
+    if found:
+        print_table(rows)
+    print(f"{len(found)} prepared data sets in {root}, {in_units(sum(size for _, size, _ in found))}")
+    return 0
+
+
+def in_units(size: float) -> str:
+    """A number of bytes for people: 43.2 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
