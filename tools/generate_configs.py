@@ -1,4 +1,4 @@
-"""Writes xtune/configs from xtune/catalogue. With --check it only says what differs; it exits with 1 if anything does."""
+"""Writes xtune/configs from xtune/catalogue; with --check says what differs, exiting with 1 if anything does."""
 
 from __future__ import annotations
 

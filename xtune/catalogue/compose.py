@@ -49,7 +49,7 @@ BOT_NAMES = {
     "llama_7b": "Llama",
     "qwen_7b": "Qwen",
 }
-"""What a model is called in data sets that call the assistant by name."""
+"""What a model is called in data sets that call the assistant by name; MOSS where it has none."""
 
 
 def compose(name: Name, spec: ModelSpec) -> dict[str, Any]:
@@ -76,6 +76,10 @@ def compose(name: Name, spec: ModelSpec) -> dict[str, Any]:
         "checkpoint": {"every": 500, "keep": 2},
         "evaluation": {"every": dataset.every, "prompts": list(dataset.prompts), "system": dataset.system},
     }
+    if dataset.named:
+        bot_name = BOT_NAMES.get(name.model, "MOSS")
+        values["evaluation"]["system"] = dataset.system.format(bot_name=bot_name)
+        values["data"] = [{**entry, "options": {"bot_name": bot_name}} for entry in dataset.data]
     exception = EXCEPTIONS.get((name.model, name.tuning, name.dataset), {})
     for changes in (dataset.changes, VARIANTS.get(name.variant, {}), exception):
         for key, value in changes.items():

@@ -21,6 +21,13 @@ MOSS_SYSTEM = (
     "- Text-to-image: disabled.\n- Image edition: disabled.\n- Text-to-speech: disabled."
 )
 
+TOOLS = {
+    "ArxivSearch": "Finds papers on arXiv. Input: the words to look for.",
+    "PythonInterpreter": "Runs Python code and gives what it prints. Input: the code.",
+    "WeatherForecast": "Forecasts the weather of a city. Input: the city and the date.",
+}
+"""Offered with the question of the ReAct data set: names and descriptions."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
@@ -34,6 +41,8 @@ class Dataset:
     """Whether its configs are examples, whose names carry no epochs."""
     system: str = ""
     """System message of the evaluation prompts: the one that the rows have."""
+    named: bool = False
+    """Whether the rows call the assistant by name, which the mapper's option bot_name sets."""
     prompts: list[str] = field(default_factory=lambda: prompts.SCENIC)
     every: int = 500
     """Steps between answers to the prompts."""
@@ -152,6 +161,7 @@ DATASETS = {
         data=[_MOSS_CHAT, _MOSS_PLUGINS],
         epochs=1,
         system=MOSS_SYSTEM,
+        named=True,
         prompts=prompts.MOSS,
         changes={"template": "moss_sft", "pack": False},
     ),
@@ -160,12 +170,14 @@ DATASETS = {
         data=[_MOSS_PLUGINS],
         epochs=1,
         system=MOSS_SYSTEM,
+        named=True,
         prompts=prompts.MOSS,
         changes={"template": "moss_sft", "pack": False},
     ),
     "msagent_react": Dataset(  # from https://modelscope.cn/datasets/damo/MSAgent-Bench
         about="MSAgent-Bench in ReAct form",
         data=[_hub("damo/MSAgent-Bench", "msagent_react")],
+        system=systems.react(TOOLS),
         prompts=prompts.WEATHER,
         changes={"template": "default", "pack": False},
     ),

@@ -56,27 +56,33 @@ STANDARD_DATASETS = (
 )
 """Their product is offered for every model, but for what skip() leaves out."""
 
-EARLIER = ("baichuan", "chatglm", "internlm", "llama", "qwen")
+EARLIER = ("baichuan", "chatglm", "internlm", "llama", "llama2", "qwen")
 """Families that later ones replaced: XTuner's own list, and your own data, are all that they get."""
 
-GPU_GIB = 80
-GPUS = 8
+CONVERSATIONS = ("oasst1", "openorca", "ultrachat_200k")
+"""Many conversations on anything: they make a chat model of a base model."""
+FEW_ROWS = ("self_identity", "medqa2019")
+"""Some hundred rows on one thing."""
 
 
 def skip(spec: ModelSpec, tuning: str, dataset: str) -> str | None:
     """Why a point of the standard set is left out; None: it is in."""
-    gib = spec.parameters / 2**30
+    billions = spec.parameters / 1e9
     if spec.family in EARLIER and not dataset.startswith("custom"):
         return f"the {spec.family} family has later models"
-    if tuning == "lora" and 2 * gib > GPU_GIB:
-        return f"16-bit weights alone are larger than a GPU of {GPU_GIB} GiB; qlora fits"
-    if tuning == "full" and 16 * gib > GPUS * GPU_GIB:
-        return f"weights, gradients and AdamW's state are larger than {GPUS} GPUs of {GPU_GIB} GiB; qlora fits"
-    if spec.chat and dataset in ("openorca", "ultrachat_200k"):
-        return "the vendor tuned it on more general conversations than these"
+    if tuning == "full" and 16 * billions > 8 * 80:
+        return "weights, gradients and AdamW's state, 16 bytes a parameter, are more than eight GPUs of 80 GB hold"
+    if tuning == "full" and dataset in FEW_ROWS and billions > 2:
+        return "full tuning on a few hundred rows makes a large model forget more than it learns"
+    if tuning == "lora" and 2 * billions > 24:
+        return "16-bit weights alone are more than a GPU of 24 GB holds; qlora gives the same for a quarter"
+    if tuning == "lora" and dataset == "custom_pretrain":
+        return "new texts take more than adapters; where memory is short, qlora"
+    if spec.chat and dataset in CONVERSATIONS:
+        return "the vendor tuned it on more and better conversations than these"
     if spec.chat and dataset == "custom_pretrain":
         return "pre-training goes on from a base model; it would undo the tuning for chat"
-    if not spec.chat and dataset in ("self_identity", "medqa2019"):
+    if not spec.chat and dataset in FEW_ROWS:
         return "a few hundred rows teach a chat model a fact, but not a base model to chat"
     return None
 

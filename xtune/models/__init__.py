@@ -8,7 +8,22 @@ from typing import Any
 from xtune.hookspecs import hookimpl
 from xtune.registry import Registry
 
-FAMILIES = ("smollm",)
+FAMILIES = (
+    "baichuan",
+    "chatglm",
+    "cohere",
+    "deepseek",
+    "gemma",
+    "internlm",
+    "llama",
+    "minicpm",
+    "mistral",
+    "phi",
+    "qwen",
+    "smollm",
+    "starcoder",
+    "yi",
+)
 """Files of this folder, each with a table MODELS."""
 
 

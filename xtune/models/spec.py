@@ -16,7 +16,7 @@ class ModelSpec:
     path: str
     """Hub id of the weights."""
     family: str
-    """The file of this folder that holds it, and the folder of its configs, such as "llama"."""
+    """Its generation, such as "llama3": the folder of its configs."""
     template: str
     """Registry name of its chat template."""
     context: int
