@@ -71,7 +71,8 @@ class ConfigRegistry(Registry[Path]):
             raise PluginError(f"config package {package!r} of {self.adding} does not exist; is it in the distribution?")
         for root in spec.submodule_search_locations:
             for folder, _, files in os.walk(root):
+                base = Path(folder)
                 for file in sorted(files):
                     stem, suffix = os.path.splitext(file)
                     if suffix in (".py", ".json") and not stem.startswith("_"):
-                        self.add(stem, Path(folder, file))
+                        self.add(stem, base / file)
