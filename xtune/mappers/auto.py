@@ -74,6 +74,6 @@ def choose(columns: Collection[str], first_row: Mapping[str, Any] | None = None)
 
 
 def reads(columns: Collection[str]) -> list[str]:
-    """Names of the mappers whose columns are all there; the general ones where there are any."""
-    found = [name for name, needed in READS.items() if set(needed) <= set(columns)]
-    return [name for name in found if name in GENERAL] or found
+    """Names of the mappers whose columns are all there, the general ones first."""
+    order = dict.fromkeys([*GENERAL, *READS])
+    return [name for name in order if set(READS[name]) <= set(columns)]

@@ -81,7 +81,16 @@ def object_in(row: Row, column: str, names: str, where: str = "") -> dict[str, A
 
 def describe(value: Any) -> str:
     """What `value` is, in words and shortened, for an error line."""
-    kinds = {list: "a list", dict: "an object", str: "text", bool: "true or false", bytes: "bytes", type(None): "null"}
+    kinds = {
+        list: "a list",
+        dict: "an object",
+        str: "text",
+        bool: "true or false",
+        bytes: "bytes",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+    }
     kind = kinds.get(type(value), f"a {type(value).__name__}")
     return kind if value is None else f"{kind}, {_short(value)}"
 
@@ -92,10 +101,7 @@ def missing(row: Row, column: str) -> DataError:
 
     there = ", ".join(repr(str(name)) for name in row) or "none"
     names = reads(row)
-    if names:
-        advice = f"--mapper {' or --mapper '.join(names)} reads these"
-    else:
-        advice = "name the columns in the mapper's options"
+    advice = f"--mapper {names[0]} reads these" if names else "name the columns in the mapper's options"
     return DataError(f"column {column!r} is missing: got columns {there[:300]}; {advice}")
 
 

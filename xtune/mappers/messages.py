@@ -32,14 +32,15 @@ def from_messages(messages: list[Any], column: str, system: str = "") -> Convers
     """
     turns: list[Turn] = []
     for number, message in enumerate(messages, 1):
-        turn = _turn(message, f"{column}, message {number}")
+        where = f"{column}, message {number}"
+        turn = _turn(message, where)
         last = turns[-1] if turns else None
         if last and last.role == turn.role and turn.role != "tool":
-            turns[-1] = _joined(last, turn, f"{column}, message {number}")
+            turns[-1] = _joined(last, turn, where)
         elif turn.role == "system" and turns:
             raise DataError(
-                f"column {column!r}, message {number}: a system message should come first: got one after "
-                f"{len(turns)} turns; move it to the start"
+                f"column {where!r}: a system message should come first: got one after {len(turns)} turns; "
+                "move it to the start"
             )
         elif turn.role == "user" or turn.role == "system" or _asked(turns):
             turns.append(turn)
