@@ -217,6 +217,9 @@ DATASETS = {
         every=20,
         changes={**_SHORT, "optimizer.lr": 4e-4},
     ),
+    "json": Dataset(
+        about="your own rows in XTuner's form", data=[_rows("path/to/your/conversations.json", "conversation")]
+    ),
     "custom_sft": Dataset(
         about="your own conversations", data=[_rows("path/to/your/messages.jsonl", "openai")], epochs=1
     ),

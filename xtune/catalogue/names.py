@@ -41,5 +41,5 @@ def parse(text: str) -> Name | None:
     found = _NAME.fullmatch(text)
     if not found:
         return None
-    epochs = found["epochs"]
-    return Name(found["model"], found["tuning"], found["dataset"], epochs and int(epochs), found["variant"] or "")
+    epochs = int(found["epochs"]) if found["epochs"] else None
+    return Name(found["model"], found["tuning"], found["dataset"], epochs, found["variant"] or "")

@@ -37,11 +37,12 @@ XTUNER = (
 )
 """Rows of models, tunings and runs: each product of the three is a config that XTuner 0.1 had, and one of 0.1.23."""
 
-EXAMPLES = (
+OURS = (
+    ("internlm_7b", "qlora", "json_e3"),
     ("smollm2_135m_instruct", "qlora", "self_identity_demo"),
     ("smollm2_135m_instruct", "int8_lora", "alpaca_e3 oasst1_e3 medqa2019_e3 self_identity_e5"),
 )
-"""Further rows, for models that run on a laptop."""
+"""Further rows: XTuner's own data format, and models that run on a laptop."""
 
 STANDARD_TUNINGS = ("qlora", "lora", "full")
 STANDARD_DATASETS = (
@@ -88,7 +89,7 @@ def skip(spec: ModelSpec, tuning: str, dataset: str) -> str | None:
 
 
 def points(models: Mapping[str, ModelSpec]) -> dict[str, Name]:
-    """Every config of the catalogue by its name. XTuner's and the examples are in whatever skip() says."""
+    """Every config of the catalogue by its name. The rows are in whatever skip() says."""
     found = {name.text: name for name in _rows()}
     for model, spec in models.items():
         for tuning in STANDARD_TUNINGS:
@@ -100,7 +101,7 @@ def points(models: Mapping[str, ModelSpec]) -> dict[str, Name]:
 
 
 def _rows() -> Iterator[Name]:
-    for models, tunings, runs in XTUNER + EXAMPLES:
+    for models, tunings, runs in XTUNER + OURS:
         for model in models.split():
             for tuning in tunings.split():
                 for run in runs.split():
