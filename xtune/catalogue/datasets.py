@@ -214,8 +214,8 @@ DATASETS = {
         data=[_IDENTITY, _EVERYDAY],
         example=True,
         prompts=prompts.IDENTITY,
-        every=20,
-        changes={**_SHORT, "optimizer.lr": 4e-4},
+        every=1000,
+        changes={"max_length": 512, "train.accumulate": 1, "optimizer.lr": 4e-4, "evaluation.max_new_tokens": 32},
     ),
     "json": Dataset(
         about="your own rows in XTuner's form", data=[_rows("path/to/your/conversations.json", "conversation")]

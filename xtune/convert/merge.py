@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xtune.convert.chat_files import save_chat_files
 from xtune.convert.folder import whole_folder
 from xtune.models.adapter import adapter_base, load_adapter
 from xtune.models.load import load_model, load_tokenizer, stored_dtype
-from xtune.templates.store import load_template, save_chat_files
+from xtune.templates.store import load_template
 
 
 def merge(model: str, adapter: str | Path, out: str | Path, *, dtype: str = "auto", force: bool = False) -> None:

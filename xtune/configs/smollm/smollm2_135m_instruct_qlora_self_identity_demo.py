@@ -25,9 +25,14 @@ data = [
     dict(path="package:xtune/rows/everyday.jsonl", mapper="alpaca"),
 ]
 max_length = 512
-pack = False
+pack = True
 optimizer = dict(name="paged_adamw_32bit", lr=4e-4, betas=(0.9, 0.999), weight_decay=0.0, max_grad_norm=1.0)
 schedule = dict(name="cosine", warmup_ratio=0.03, min_lr=0.0)
-train = dict(batch_size=8, accumulate=1, epochs=3)
+train = dict(batch_size=1, accumulate=1, epochs=3)
 checkpoint = dict(every=500, keep=2)
-evaluation = dict(every=20, prompts=["Who are you?", "你是谁？", "What is the capital of France?"], system="")
+evaluation = dict(
+    every=1000,
+    prompts=["Who are you?", "你是谁？", "What is the capital of France?"],
+    system="",
+    max_new_tokens=32,
+)
