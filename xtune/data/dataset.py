@@ -88,6 +88,11 @@ class Samples:
         part = slice(starts[at], starts[at + 1])
         return ids[part], np.where(learn[part], ids[part], np.int32(IGNORE))
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each sample, int32 (samples,)."""
+        return np.concatenate([np.diff(starts) for starts, *_ in self._batches])
+
     def where(self, sample: int) -> str:
         """The place of the row that the sample was made of, such as "medicine.xlsx, sheet Main, row 12"."""
         batch, at = self._locate(sample)

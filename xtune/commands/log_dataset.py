@@ -1,0 +1,128 @@
+"""xtune log-dataset NAME|FILE: rows as the model will see them, what is learnt of them, and the account of all rows."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, NamedTuple
+
+from xtune.commands.config_arguments import add_config_arguments, config_from
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.text import Text
+    from transformers import PreTrainedTokenizerBase
+
+    from xtune.conversation import Span
+    from xtune.data.dataset import Packs
+
+ON_SCREEN, ON_PAGE = 5, 300
+LEARNT, GIVEN, CONTROL = "green", "bright_black", "magenta"
+
+
+class Shown(NamedTuple):
+    """One sample for a person: where its row is, its text, and how many of its tokens are learnt."""
+
+    where: str
+    spans: list[Span]
+    tokens: int
+    learnt: int
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_config_arguments(parser)
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help=f"how many rows to show (default {ON_SCREEN}; {ON_PAGE} with --html)"
+    )
+    parser.add_argument("--html", metavar="FILE", help="write a page with the same, in place of the terminal")
+
+
+def run(args: Namespace) -> int:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from xtune.commands.console import quiet_libraries
+    from xtune.commands.dataset_page import page, write_page
+    from xtune.errors import ConfigError
+    from xtune.resolve import resolve
+
+    if args.rows is not None and args.rows < 0:
+        raise ConfigError(f"--rows is a number of rows: got {args.rows}; give 0 or more")
+    quiet_libraries()
+    config = config_from(args)
+    made = resolve(config)
+    tokenizer = made.load_tokenizer()
+    dataset, report = made.prepare_data(tokenizer)
+    rows = args.rows if args.rows is not None else ON_PAGE if args.html else ON_SCREEN
+    samples = choose(dataset.train, rows, tokenizer)
+    console = Console(soft_wrap=False)
+    if args.html:
+        lengths = dataset.train.samples.lengths[dataset.train.layout.samples]
+        write_page(Path(args.html), page(args.config, config, report, samples, lengths))
+        console.print(report.table())
+        console.print(f"{len(samples)} rows written to {args.html}", highlight=False)
+        return 0
+    for number, sample in enumerate(samples, 1):
+        console.rule(title(number, sample), align="left", style="dim")
+        console.print(coloured(sample.spans), end="\n\n")
+    if samples:
+        console.print(legend())
+    console.print(report.table())
+    return 0
+
+
+def choose(packs: Packs, rows: int, tokenizer: PreTrainedTokenizerBase) -> list[Shown]:
+    """`rows` samples of the training split, evenly spread over the data in the order it was read."""
+    import numpy as np
+
+    from xtune.conversation import IGNORE
+    from xtune.data.decode import control_ids, decode_sample
+
+    numbers = np.unique(packs.layout.samples)
+    control = control_ids(tokenizer)
+    found = []
+    for number in numbers[spread(len(numbers), rows)].tolist():
+        ids, labels = packs.samples[number]
+        spans = decode_sample(ids, labels, tokenizer, control)
+        found.append(Shown(packs.samples.where(number), spans, len(ids), int((labels != IGNORE).sum())))
+    return found
+
+
+def spread(number: int, wanted: int) -> np.ndarray:
+    """At most `wanted` of the indices 0 to `number` - 1, at even distances, the first one included."""
+    import numpy as np
+
+    return np.arange(min(wanted, number)) * number // max(min(wanted, number), 1)
+
+
+def title(number: int, sample: Shown) -> Text:
+    from rich.text import Text
+
+    text = Text(f"{number}  {sample.where}  ", style="bold")
+    return text.append(f"{sample.tokens:,} tokens, {sample.learnt:,} learnt", style="not bold cyan")
+
+
+def coloured(spans: list[Span]) -> Text:
+    """The text of a sample: learnt, given, and control tokens each in a colour; learnt control tokens underlined."""
+    from rich.text import Text
+
+    text = Text()
+    for span in spans:
+        style = LEARNT if span.learn else GIVEN
+        text.append(
+            span.text,
+            style=f"{CONTROL} underline" if span.control and span.learn else CONTROL if span.control else style,
+        )
+    return text
+
+
+def legend() -> Text:
+    from rich.text import Text
+
+    text = Text("learnt", style=LEARNT).append("   given, not learnt", style=GIVEN)
+    return (
+        text.append("   ")
+        .append("control token", style=CONTROL)
+        .append("   ")
+        .append("learnt control token", style=f"{CONTROL} underline")
+    )
