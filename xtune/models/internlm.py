@@ -7,7 +7,7 @@ from functools import partial
 from xtune.models.spec import ModelSpec, sizes
 
 _7B = sizes("internlm", hidden=4096, layers=32, heads=32, intermediate=11008, vocab=103168, attention_bias=True)
-_20B = sizes("internlm", hidden=5120, layers=60, heads=40, intermediate=13824, vocab=103168)
+_20B = sizes("internlm", hidden=5120, layers=60, heads=40, intermediate=13824, vocab=103168, attention_bias=False)
 _2_1_8B = sizes("internlm2", hidden=2048, layers=24, heads=16, kv_heads=8, intermediate=8192, vocab=92544)
 _2_7B = sizes("internlm2", hidden=4096, layers=32, heads=32, kv_heads=8, intermediate=14336, vocab=92544)
 _2_20B = sizes("internlm2", hidden=6144, layers=48, heads=48, kv_heads=8, intermediate=16384, vocab=92544)
