@@ -1,19 +1,20 @@
 """Conversation -> ids and labels, exactly as the vendor's own code encodes its prompts.
 
-Control tokens are put in as ids; the text between two of them is encoded as a whole, because splitting it gives other
-ids. What is learnt is marked by position: a token is learnt where all of its text is.
+What a conversation becomes is planned in `plan`; here it is judged: whole, made to fit, or dropped and why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from xtune.conversation import IGNORE, Conversation, Sample
 from xtune.errors import DataError
-from xtune.templates.plain_text import plain_text
+from xtune.templates.plain_text import Control, PlainText, plain_text
+from xtune.templates.plan import Plan, Planned
 from xtune.templates.render import Learn, Piece, find_template, form_of, pieces
 from xtune.templates.template import ChatTemplate
 
@@ -56,24 +57,10 @@ def encode(
     A conversation that is too long and cannot be made to fit gives an empty Sample.
     """
     encoder = Encoder(find_template(template), tokenizer, max_length=max_length, learn=learn, too_long=too_long)
-    ids, labels = encoder.encode_whole([pieces(conversation, encoder.form, learn, generation_prompt)])[0]
+    ids, labels, _ = encoder.encode_whole([pieces(conversation, encoder.form, learn, generation_prompt)])[0]
     if max_length is not None and len(ids) > max_length and not generation_prompt:
         ids, labels, _ = encoder.encode_batch([conversation])[0]
     return Sample(ids.tolist(), labels.tolist())
-
-
-class Segment(NamedTuple):
-    """Text between two control tokens, encoded as a whole. `runs` are (characters, learn), in order."""
-
-    text: str
-    runs: tuple[tuple[int, bool], ...]
-
-
-class Token(NamedTuple):
-    """A control token in its place."""
-
-    id: int
-    learn: bool
 
 
 class Encoder:
@@ -93,98 +80,37 @@ class Encoder:
         learn: Learn = "assistant",
         too_long: TooLong = "drop_turns",
     ) -> None:
-        self.form = form_of(template)
         self.template = template
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.learn: Learn = learn
         self.too_long = too_long
-        self.plain = plain_text(tokenizer, template.control + template.markup)
+        self.plain = plain_text(tokenizer, {*template.control, *template.markup})
+        spelled = tuple(name for name in template.markup if self.plain.id_of(name) is not None)
+        self.form = form_of(replace(template, markup=spelled))
+        self.controls = _Controls(self.plain)
+        for name in ("begin", "system", "user", "assistant", "answer", "end"):
+            for part in self.form.parts[name]:
+                if part.ready[0][2]:
+                    self.controls[part.text]  # a tokenizer without one is told before any data is read
 
     def encode_batch(self, conversations: Sequence[Conversation]) -> list[Encoded]:
         """One Encoded per conversation, in order."""
         whole = self.encode_whole([pieces(conversation, self.form, self.learn) for conversation in conversations])
-        return [
-            self._judge(conversation, ids, labels)
-            for conversation, (ids, labels) in zip(conversations, whole, strict=True)
-        ]
+        return [self._judge(conversation, *planned) for conversation, planned in zip(conversations, whole, strict=True)]
 
-    def encode_whole(self, rendered: Sequence[list[Piece]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def encode_whole(self, rendered: Iterable[list[Piece]]) -> list[Planned]:
         """Ids and labels of rendered conversations, whatever their length."""
-        parts = [self._segments(conversation) for conversation in rendered]
-        texts = [part.text for conversation in parts for part in conversation if isinstance(part, Segment)]
-        encoded = iter(self.plain.encode(texts))
-        results = []
-        for conversation in parts:
-            ids: list[int] = []
-            learnt: list[bool] = []
-            for part in conversation:
-                if isinstance(part, Token):
-                    ids.append(part.id)
-                    learnt.append(part.learn)
-                else:
-                    found = next(encoded)
-                    ids += found
-                    learnt += self._learnt(part, found)
-            array = np.array(ids, dtype=np.int32)
-            results.append((array, np.where(np.array(learnt, dtype=bool), array, np.int32(IGNORE))))
-        return results
+        plan = Plan(self.plain, self.controls)
+        for conversation in rendered:
+            plan.add(conversation)
+        return plan.encode()
 
-    def _segments(self, rendered: list[Piece]) -> list[Segment | Token]:
-        """Control tokens as ids, and the text between them in one piece, cut where the template cuts."""
-        out: list[Segment | Token] = []
-        texts: list[str] = []
-        runs: list[tuple[int, bool]] = []
-
-        def close() -> None:
-            if texts:
-                out.append(Segment("".join(texts), tuple(runs)))
-                texts.clear()
-                runs.clear()
-
-        strip = False  # the control token before swallows white space
-        for text, learn, control, cut in rendered:
-            if control:
-                token = self.plain.control(text)
-                if token is None:
-                    continue
-                if token.lstrip and texts:
-                    _strip_end(texts, runs)
-                close()
-                out.append(Token(token.id, learn))
-                strip = token.rstrip
-                continue
-            if cut:
-                close()
-            if strip:
-                text = text.lstrip()
-            if text:
-                texts.append(text)
-                runs.append((len(text), learn))
-                strip = False
-        close()
-        return out
-
-    def _learnt(self, segment: Segment, ids: list[int]) -> list[bool]:
-        """Which of a segment's ids are learnt: those whose text is learnt to the last character."""
-        flags = {learn for _, learn in segment.runs}
-        if len(flags) == 1:
-            return [flags.pop()] * len(ids)
-        learnt = [False] * len(ids)
-        start = 0
-        for length, learn in segment.runs:
-            if learn:
-                first = self.plain.boundary(segment.text, ids, start)[1]
-                last = self.plain.boundary(segment.text, ids, start + length)[0]
-                learnt[first:last] = [True] * max(0, last - first)
-            start += length
-        return learnt
-
-    def _judge(self, conversation: Conversation, ids: np.ndarray, labels: np.ndarray) -> Encoded:
+    def _judge(self, conversation: Conversation, ids: np.ndarray, labels: np.ndarray, learns: bool) -> Encoded:
         """The outcome of a conversation: whole, made to fit, or dropped."""
         if not conversation.turns:
             return _dropped(EMPTY)
-        if not _learns(labels):
+        if not learns:
             return _dropped(NOTHING_TO_LEARN)
         if self.max_length is None or len(ids) <= self.max_length:
             return Encoded(ids, labels, "")
@@ -195,7 +121,7 @@ class Encoder:
             )
         if self.too_long == "truncate":
             ids, labels = ids[: self.max_length], labels[: self.max_length]
-            return Encoded(ids, labels, TRUNCATED) if _learns(labels) else _dropped(TOO_LONG)
+            return Encoded(ids, labels, TRUNCATED) if (labels[1:] != IGNORE).any() else _dropped(TOO_LONG)
         return self._shortened(conversation, self.max_length)
 
     def _shortened(self, conversation: Conversation, max_length: int) -> Encoded:
@@ -206,17 +132,13 @@ class Encoder:
         while ends:  # length grows with the number of turns: halve the range
             middle = len(ends) // 2
             shorter = Conversation(turns[: ends[middle]], conversation.plain)
-            ids, labels = self.encode_whole([pieces(shorter, self.form, self.learn)])[0]
+            ids, labels, learns = self.encode_whole([pieces(shorter, self.form, self.learn)])[0]
             if len(ids) > max_length:
                 ends = ends[:middle]
             else:
-                best = Encoded(ids, labels, SHORTENED) if _learns(labels) else best
+                best = Encoded(ids, labels, SHORTENED) if learns else best
                 ends = ends[middle + 1 :]
         return best
-
-
-def _learns(labels: np.ndarray) -> bool:
-    return bool((labels[1:] != IGNORE).any())  # nothing predicts the first token
 
 
 def _dropped(reason: str) -> Encoded:
@@ -224,12 +146,13 @@ def _dropped(reason: str) -> Encoded:
     return Encoded(nothing, nothing, reason)
 
 
-def _strip_end(texts: list[str], runs: list[tuple[int, bool]]) -> None:
-    """Drops the white space at the end of the text so far, which the control token that follows swallows."""
-    while texts:
-        kept = texts[-1].rstrip()
-        if kept:
-            texts[-1], runs[-1] = kept, (len(kept), runs[-1][1])
-            return
-        texts.pop()
-        runs.pop()
+class _Controls(dict[str, Control | None]):
+    """Control tokens by name, each looked up when it is first written."""
+
+    def __init__(self, plain: PlainText) -> None:
+        super().__init__()
+        self.plain = plain
+
+    def __missing__(self, name: str) -> Control | None:
+        self[name] = self.plain.control(name)
+        return self[name]

@@ -8,7 +8,8 @@ split them; pieces that the vocabulary itself matches (sentencepiece's user-defi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MARKUP = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
-"""What control tokens look like. An added token that is not flagged special is ordinary text (runs of spaces, letters)
-unless it looks like this and stands outside the trained vocabulary."""
+"""What control tokens look like. An added token that is not flagged special is ordinary text (runs of spaces, letters,
+HTML tags) unless it looks like this and stands outside the trained vocabulary."""
 
 
 class Control(NamedTuple):
@@ -35,19 +36,21 @@ class Control(NamedTuple):
 class PlainText:
     """One tokenizer, seen as text -> ids without control tokens. `control` lists a template's control tokens."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, control: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, control: Collection[str] = ()) -> None:
         self.tokenizer = tokenizer
         self.added = {token.content: (index, token) for index, token in tokenizer.added_tokens_decoder.items()}
         backend = getattr(tokenizer, "backend_tokenizer", None)
         vocabulary = backend.get_vocab(with_added_tokens=False) if backend is not None else {}
-        names = {
-            name
-            for name, (_, token) in self.added.items()
-            if token.special or (MARKUP.fullmatch(name) and name not in vocabulary)
-        }
-        names |= {name for name in control if name not in (BOS, EOS)}
-        self.forbidden = {index: name for name in names if (index := self._id(name)) is not None}
-        self.rust = _without_control(backend, list(self.forbidden.values())) if backend is not None else None
+        names = {name for name in control if name not in (BOS, EOS)}
+        for name, (_, token) in self.added.items():
+            if token.special or (MARKUP.fullmatch(name) and name not in vocabulary):
+                names.add(name)
+        forbidden = {index: name for name in names if (index := self.id_of(name)) is not None}
+        self.start: Tokenizer | None = None
+        self.inside: Tokenizer | None = None
+        if backend is not None:
+            self.start, self.inside = _without_control(backend, list(forbidden.values()))
+        self.forbidden = {index: name for index, name in forbidden.items() if self._spells(index, name)}
 
     def control(self, name: str) -> Control | None:
         """The control token of this name; None for a `{bos}` that the tokenizer does not have.
@@ -58,80 +61,123 @@ class PlainText:
         token = special.get(name, name)
         if token is None and name == BOS:
             return None
-        index = self._id(token) if token is not None else None
+        index = self.id_of(token) if token is not None else None
         if index is None:
-            known = [name for name in self.added if token is None or name[:1] == token[:1]]
             raise ModelError(
                 f"the chat template writes a control token that the tokenizer does not have: got "
-                f"{token or 'an end token'}; choose the model's own template, or {suggestion(name, known)}"
+                f"{token or 'an end token'}; choose the model's own template, or {suggestion(token or '', self.added)}"
             )
         flags = self.added.get(str(token), (index, None))[1]
         return Control(index, bool(flags and flags.lstrip), bool(flags and flags.rstrip))
 
-    def _id(self, token: str) -> int | None:
+    def id_of(self, token: str) -> int | None:
+        """The id of a token by name; None where the tokenizer has none."""
         index = self.tokenizer.convert_tokens_to_ids(token)
         if not isinstance(index, int) or index < 0:
             return None
         return index if index != self.tokenizer.unk_token_id or token == self.tokenizer.unk_token else None
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, in one call of the Rust tokenizer where there is one."""
-        if self.rust is not None:
-            found = [encoding.ids for encoding in self.rust.encode_batch_fast(texts, add_special_tokens=False)]
-        else:
-            found = [self._encode_python(text) for text in texts]
-        return [
-            ids if self.forbidden.keys().isdisjoint(ids) else self._broken(text)
-            for text, ids in zip(texts, found, strict=True)
-        ]
+    def encode(self, texts: Sequence[str], inside: Sequence[bool]) -> list[list[int]]:
+        """The ids of each text, in one call of the Rust tokenizer where there is one.
 
-    def boundary(self, text: str, ids: list[int], position: int) -> tuple[int, int]:
-        """Where a character position falls among a text's ids: (tokens that end at or before it, the first token that
-        starts at or after it). They differ where a token stands across it.
+        `inside` says of each text whether it follows a control token: some tokenizers put a space in front of a first
+        text only, and they are called twice.
         """
-        if position >= len(text):
+        if self.start is None:
+            found = [self._encode_python(text) for text in texts]
+        elif self.start is self.inside:
+            found = _encode(self.start, texts)
+        else:
+            first = iter(_encode(self.start, [text for text, within in zip(texts, inside, strict=True) if not within]))
+            later = iter(_encode(self.inside, [text for text, within in zip(texts, inside, strict=True) if within]))
+            found = [next(later if within else first) for within in inside]
+        if self.forbidden:
+            for place, ids in enumerate(found):
+                if not self.forbidden.keys().isdisjoint(ids):
+                    found[place] = self._broken(texts[place], inside[place])
+        return found
+
+    def split(self, text: str, ids: list[int], places: Sequence[int], *, inside: bool = False) -> list[tuple[int, int]]:
+        """Where characters of a text fall among its ids. For each of `places`: how many ids end at or before it, and
+        the first id that begins at or after it; they differ where an id stands across it.
+        """
+        rust = self.inside if inside else self.start
+        if rust is not None:
+            offsets = rust.encode(text, add_special_tokens=False).offsets
+            if len(offsets) == len(ids):
+                begins, ends = [begin for begin, _ in offsets], [end for _, end in offsets]
+                return [(bisect_right(ends, place), bisect_left(begins, place)) for place in places]
+        return [self._split_python(text, ids, place) for place in places]
+
+    def _split_python(self, text: str, ids: list[int], place: int) -> tuple[int, int]:
+        if place >= len(text):
             return len(ids), len(ids)
-        before = self.encode([text[:position]])[0]
+        before = self._encode_python(text[:place])
         if ids[: len(before)] == before:
             return len(before), len(before)
-        if self.rust is not None:
-            offsets = self.rust.encode(text, add_special_tokens=False).offsets
-            if len(offsets) == len(ids):
-                ends = sum(end <= position for _, end in offsets)
-                return ends, next((index for index, (start, _) in enumerate(offsets) if start >= position), len(ids))
-        lengths = [len(self.tokenizer.decode(ids[:count])) for count in range(len(ids) + 1)]
-        first = next((count for count, length in enumerate(lengths) if length >= position), len(ids))
-        return max(count for count, length in enumerate(lengths) if length <= position), first
+        counts = range(len(ids) + 1)
+
+        def length(count: int) -> int:
+            return len(self.tokenizer.decode(ids[:count]))
+
+        return bisect_right(counts, place, key=length) - 1, bisect_left(counts, place, key=length)
 
     def _encode_python(self, text: str) -> list[int]:
-        tokens = self.tokenizer.tokenize(text, split_special_tokens=True)
-        ids: list[int] = self.tokenizer.convert_tokens_to_ids(tokens)
+        ids: list[int] = self.tokenizer.convert_tokens_to_ids(self.tokenizer.tokenize(text, split_special_tokens=True))
         return ids
 
-    def _broken(self, text: str) -> list[int]:
-        """Ids of a text that spells a control token which the vocabulary itself matches: each is split in two."""
-        pattern = "|".join(rf"(?<={re.escape(name[0])})(?={re.escape(name[1:])})" for name in self.forbidden.values())
-        return [index for part in re.split(pattern, text) for index in self.encode([part])[0]]
+    def _spells(self, index: int, name: str) -> bool:
+        """Whether a text that has a control token's name in it becomes that token after all."""
+        probes = (name, f" {name} ", f"x{name}y", name + name)
+        if self.start is not None:
+            return any(index in self.start.encode(probe, add_special_tokens=False).ids for probe in probes)
+        return any(index in self._encode_python(probe) for probe in probes)
+
+    def _broken(self, text: str, inside: bool) -> list[int]:
+        """Ids of a text that spells control tokens which the vocabulary itself matches: each is broken in two."""
+        cuts = "|".join(rf"(?<={re.escape(name[0])})(?={re.escape(name[1:])})" for name in self.forbidden.values())
+        parts = re.split(cuts, text)
+        return [index for ids in self.encode(parts, [inside] + [True] * (len(parts) - 1)) for index in ids]
 
 
-_MADE: WeakKeyDictionary[Any, dict[tuple[str, ...], PlainText]] = WeakKeyDictionary()
+def _encode(rust: Tokenizer | None, texts: Sequence[str]) -> list[list[int]]:
+    assert rust is not None
+    return [encoding.ids for encoding in rust.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def plain_text(tokenizer: PreTrainedTokenizerBase, control: tuple[str, ...] = ()) -> PlainText:
+_MADE: WeakKeyDictionary[Any, dict[frozenset[str], PlainText]] = WeakKeyDictionary()
+
+
+def plain_text(tokenizer: PreTrainedTokenizerBase, control: Collection[str] = ()) -> PlainText:
     """The PlainText of a tokenizer, made once: a private copy of a large vocabulary takes half a second."""
     made = _MADE.setdefault(tokenizer, {})
-    if control not in made:
-        made[control] = PlainText(tokenizer, control)
-    return made[control]
+    key = frozenset(control)
+    if key not in made:
+        made[key] = PlainText(tokenizer, control)
+    return made[key]
 
 
-def _without_control(backend: Tokenizer, names: Sequence[str]) -> Tokenizer:
-    """A copy of a Rust tokenizer that matches none of `names` in text, and neither truncates nor pads."""
+def _without_control(backend: Tokenizer, names: Sequence[str]) -> tuple[Tokenizer, Tokenizer]:
+    """Copies of a Rust tokenizer that match none of `names` in text: for a first text, and for one inside.
+
+    They are one and the same unless the tokenizer puts a space in front of a first text only.
+    """
+    import json
+
     from tokenizers import AddedToken, Tokenizer
 
-    copy = Tokenizer.from_str(backend.to_str())
-    copy.no_truncation()
-    copy.no_padding()
-    copy.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
-    copy.encode_special_tokens = True
-    return copy
+    def prepare(copy: Tokenizer) -> Tokenizer:
+        copy.no_truncation()
+        copy.no_padding()
+        copy.post_processor = None  # it may trim offsets
+        copy.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+        copy.encode_special_tokens = True
+        return copy
+
+    written = backend.to_str()
+    start = prepare(Tokenizer.from_str(written))
+    if '"prepend_scheme":"first"' not in written.replace(" ", ""):
+        return start, start
+    never = re.sub(r'("prepend_scheme"\s*:\s*)"first"', r'\1"never"', json.dumps(json.loads(written)["pre_tokenizer"]))
+    values = {**json.loads(written), "pre_tokenizer": json.loads(never)}
+    return start, prepare(Tokenizer.from_str(json.dumps(values)))

@@ -14,6 +14,7 @@ TOOLS = replace(
     markup=("<tool_call>", "</tool_call>"),
 )
 TOOLS3 = replace(TOOLS, control=(*TOOLS.control, "<tool_response>", "</tool_response>"))
+THINK = ("<think>", "</think>")
 
 TEMPLATES = {
     # Qwen-1: make_context in https://huggingface.co/Qwen/Qwen-7B-Chat, which encodes each message by itself
@@ -30,8 +31,8 @@ TEMPLATES = {
     "qwen3_chat": replace(
         TOOLS3,
         thinking="<think>\n{thinking}\n</think>\n\n{text|trim_start_lines}",
-        control=(*TOOLS3.control, "<think>", "</think>"),
+        control=(*TOOLS3.control, *THINK),
     ),
     # https://huggingface.co/Qwen/Qwen3-4B-Instruct-2507, which does not reason
-    "qwen3_instruct_chat": TOOLS3,
+    "qwen3_instruct_chat": replace(TOOLS3, markup=(*TOOLS3.markup, *THINK)),
 }
