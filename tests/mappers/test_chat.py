@@ -78,8 +78,8 @@ def test_text_parts_are_joined_by_lines() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (messages(("usr", "a")), "column 'messages, message 1' has no known role: got 'usr'; did you mean user"),
-        (messages((None, "a")), "column 'messages, message 1' has no known role: got None; give it role (or from)"),
+        (messages(("usr", "a")), "column 'messages, message 1' has no known role: got text, 'usr'; did you mean user"),
+        (messages((None, "a")), "column 'messages, message 1' has no known role: got null; give it role (or from)"),
         ({"messages": ["a"]}, "column 'messages, message 1' should be an object: got text, 'a'; give role and content"),
         ({"messages": "[]"}, "column 'messages' should be a list: got text, '[]'; choose another column or mapper"),
         ({"text": ""}, "column 'messages' is missing: got columns 'text'; --mapper pretrain reads these"),

@@ -64,6 +64,8 @@ def run(args: Namespace) -> int:
     from xtune.plugins import components
     from xtune.resolve import bind_mapper
 
+    if args.limit is not None and args.limit < 1:
+        raise DataError(f"--limit should be at least 1: got {args.limit}; leave it out to check all rows")
     source = open_source(args.file, split=args.split, subset=args.subset, sheet=args.sheet, limit=args.limit)
     name = recognise(source) if args.mapper == "auto" else args.mapper
     checked = check(source, bind_mapper(name, parse_overrides(args.options), components()))

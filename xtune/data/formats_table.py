@@ -6,7 +6,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-from xtune.data.source_row import Row, Rows, header
+from xtune.data.source_row import Row, Rows, header, reason
 from xtune.errors import DataError, suggestion
 
 _BATCH = 1000
@@ -25,7 +25,7 @@ def read_workbook(path: Path, label: str, sheet: str | None = None) -> Rows:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # a damaged workbook makes openpyxl, zipfile and expat raise many things
         raise DataError(
-            f"{label} is not a readable .xlsx workbook: got {type(error).__name__}: {error}; "
+            f"{label} is not a readable .xlsx workbook: got {type(error).__name__}: {reason(error)}; "
             "open it in a spreadsheet program and save it as .xlsx, without a password"
         ) from error
     try:
@@ -49,7 +49,9 @@ def _sheet_rows(page: Any, where: str) -> Rows:
         except StopIteration:
             break
         except Exception as error:  # the sheet's XML is parsed on the way, see above
-            raise DataError(f"{where} is damaged: got {type(error).__name__}: {error}; save it again") from error
+            raise DataError(
+                f"{where} is damaged: got {type(error).__name__}: {reason(error)}; save it again"
+            ) from error
         if all(value is None for value in values):
             continue
         texts = [cell_text(value) for value in values]
@@ -69,7 +71,7 @@ def _sheet_rows(page: Any, where: str) -> Rows:
 def cell_text(value: Any) -> str | None:
     """What Excel shows for a cell's value; None for an empty cell and for a formula that failed, such as #DIV/0!.
 
-    Numbers have up to 15 digits; dates are written as 2026-03-31 or 2026-03-31 14:30:00 and times as 14:30:00.
+    Fractions have up to 15 digits; dates are written as 2026-03-31 or 2026-03-31 14:30:00 and times as 14:30:00.
     """
     if type(value) is str:
         return None if value in _FORMULA_ERRORS else value
@@ -96,8 +98,8 @@ def read_parquet(path: Path, label: str) -> Rows:
             if len(set(names)) < len(names):
                 raise DataError(f"{label}: two columns have the same name: got {', '.join(names)}; rename one")
             yield from arrow_rows(file.iter_batches(batch_size=_BATCH), label)
-    except pa.ArrowException as error:
-        raise DataError(f"{label} is not a readable Parquet file: got {error}; write it again") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{label} is not a readable Parquet file: got {reason(error)}; write it again") from error
 
 
 def arrow_rows(batches: Any, label: str) -> Rows:
@@ -112,7 +114,7 @@ def arrow_rows(batches: Any, label: str) -> Rows:
             number += 1
             where = f"{label}, row {number}"
             if isinstance(values, Exception):
-                yield DataError(f"{where}: a value cannot be read: got {values}; mend or delete the row")
+                yield DataError(f"{where}: a value cannot be read: got {reason(values)}; mend or delete the row")
             else:
                 yield Row(values, where)
 

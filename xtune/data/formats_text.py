@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from xtune.data.source_row import Row, Rows, header, not_utf8, well_formed
+from xtune.data.source_row import Row, Rows, header, not_utf8, reason, well_formed
 from xtune.errors import DataError
 
 _CHUNK = 1 << 20
@@ -136,7 +136,7 @@ class _ArrayReader:
 
 
 def _broken(where: str, error: Exception) -> DataError:
-    why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    why = error.msg if isinstance(error, json.JSONDecodeError) else reason(error)
     return DataError(
         f"{where}: the JSON is broken or cut off: got {why!r}; "
         "mend it, the file should be an array of objects or have one object a line"

@@ -13,7 +13,7 @@ from typing import Any
 from xtune.data.formats_table import arrow_rows, read_parquet, read_workbook
 from xtune.data.formats_text import read_csv, read_json, read_text, read_tsv
 from xtune.data.source_paths import file_suffix, find_files, hub_id
-from xtune.data.source_row import Row, Rows
+from xtune.data.source_row import Row, Rows, reason
 from xtune.errors import DataError
 
 READERS: dict[str, Callable[..., Rows]] = {
@@ -91,14 +91,19 @@ def _read_files(files: list[Path], sheet: str | None) -> Rows:
         label = file.name if len(files) == 1 else str(file)
         reader = READERS[file_suffix(file)]
         rows = reader(file, label, sheet) if reader is read_workbook else reader(file, label)
-        row = None
         try:
-            for row in rows:
-                yield row
+            yield from _some(rows, str(file))
         except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{file} cannot be read: got {error}; check the file, or fetch it again") from error
-        if row is None:
-            raise DataError(f"{file} has no rows; give a file with rows")
+            raise DataError(f"{file} cannot be read: got {reason(error)}; check the file, or fetch it again") from error
+
+
+def _some(rows: Rows, name: str) -> Rows:
+    """The rows. Raises DataError where there are none."""
+    row = None
+    for row in rows:
+        yield row
+    if row is None:
+        raise DataError(f"{name} has no rows; give data with rows")
 
 
 def _load_hub(repository: str, folder: str | None, *, split: str, subset: str | None) -> Any:
@@ -108,17 +113,11 @@ def _load_hub(repository: str, folder: str | None, *, split: str, subset: str | 
     try:
         return datasets.load_dataset(repository, subset, data_dir=folder, split=split)
     except Exception as error:  # the hub's client, fsspec and the builders each raise their own
-        reason = str(error).strip().split("\n")[0]
         raise DataError(
-            f"data set {name}, split {split}, cannot be loaded: got {type(error).__name__}: {reason}; "
+            f"data set {name}, split {split}, cannot be loaded: got {type(error).__name__}: {reason(error)}; "
             "check the name and the connection, or give a local file"
         ) from error
 
 
 def _read_hub(dataset: Any, name: str) -> Rows:
-    rows = arrow_rows(dataset.with_format("arrow").iter(batch_size=1000), name)
-    row = None
-    for row in rows:
-        yield row
-    if row is None:
-        raise DataError(f"data set {name} has no rows; choose another split")
+    yield from _some(arrow_rows(dataset.with_format("arrow").iter(batch_size=1000), name), f"data set {name}")

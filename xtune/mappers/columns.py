@@ -49,7 +49,7 @@ def as_text(value: Any, column: str) -> str:
                     f"column {column!r} holds half a surrogate pair: got {_short(value)}; clean the text"
                 ) from None
         return value
-    if value is None or value != value:  # NaN is what tables write for nothing
+    if value is None or (type(value) is float and value != value):  # tables write NaN for nothing
         return ""
     if isinstance(value, _AS_TEXT) and not isinstance(value, bool):
         return str(value)

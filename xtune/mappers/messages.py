@@ -67,8 +67,8 @@ def _turn(message: Any, where: str) -> Turn:
     )
     role = ROLES.get(name) if isinstance(name, str) else None
     if role is None:
-        advice = suggestion(name, ROLES) if isinstance(name, str) else "give it role (or from), such as user"
-        raise DataError(f"column {where!r} has no known role: got {name!r}; {advice}")
+        advice = suggestion(name[:40], ROLES) if isinstance(name, str) else "give it role (or from), such as user"
+        raise DataError(f"column {where!r} has no known role: got {describe(name)}; {advice}")
     if message.get("tool_calls") or message.get("function_call"):
         raise DataError(f"column {where!r} has tool_calls, which no template writes; write the call as text in content")
     text = content if type(content) is str and content.isascii() and "\0" not in content else _content(content, where)
