@@ -24,10 +24,8 @@ COMMANDS = {
     "list-strategies": "list strategies and their options",
     "plugins": "list plugins, what they add, and what cannot be loaded",
     "new-plugin": "write a plugin of your own to start from, with tests",
-    "check": "check a config before it costs anything",
-    "plan": "show parameters, memory and disk of a config before anything is downloaded",
     "check-template": "compare a chat template with the tokenizer's own",
-    "check-custom-dataset": "check the rows of a config's data",
+    "check-custom-dataset": "check the rows of a data file",
     "log-dataset": "show rows as the model will see them, and what is learnt",
     "cache": "list or clear prepared data",
 }
