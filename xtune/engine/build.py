@@ -22,6 +22,7 @@ from xtune.engine.schedule import lr_factor, warmup_length
 from xtune.errors import ConfigError
 from xtune.models.load import pick_dtype
 from xtune.strategies.distributed import ranks
+from xtune.strategies.distributed.parallel import StepSettings
 
 if TYPE_CHECKING:
     from xtune.config.schema import Config, OptimizerSettings
@@ -59,7 +60,7 @@ def build_parallel(run: Run, model: torch.nn.Module, plan: Plan) -> Parallel:
     return run.distributed.start(
         module,
         lambda spread: optimizer_for(spread, settings.optimizer),
-        max_grad_norm=settings.optimizer.max_grad_norm,
+        StepSettings(settings.train.batch_size, settings.train.accumulate, settings.optimizer.max_grad_norm),
     )
 
 
@@ -127,8 +128,8 @@ def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], list
     def ask() -> list[dict[str, Any]]:
         if not settings.prompts:
             return []
-        with parallel.whole(), torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
-            return answers(session, settings.prompts)
+        with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
+            return answers(session, settings.prompts, parallel.generate)
 
     return ask
 

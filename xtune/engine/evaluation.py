@@ -45,7 +45,7 @@ def held_out_loss(
 
 
 @torch.no_grad()
-def answers(session: Session, prompts: Sequence[str]) -> list[dict[str, Any]]:
+def answers(session: Session, prompts: Sequence[str], generate: Callable[..., Any]) -> list[dict[str, Any]]:
     """The model's answers to `prompts`, written side by side in one batch, always taking the likeliest token.
 
     What goes wrong is told in the log and never stops a run.
@@ -58,7 +58,7 @@ def answers(session: Session, prompts: Sequence[str]) -> list[dict[str, Any]]:
             pad = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
             ids_BT = torch.tensor([[pad] * (longest - len(ids)) + ids for ids in asked], device=model.device)
             mask_BT = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in asked], device=model.device)
-            out_BT = model.generate(ids_BT, attention_mask=mask_BT, **session.generation_options())
+            out_BT = generate(ids_BT, attention_mask=mask_BT, **session.generation_options())
             texts = [session.answer_text(out_T[longest:]) for out_T in out_BT]
         except Exception as error:  # an answer is only looked at: training goes on whatever happens here
             log.warning("no answers to the prompts: %s: %s", type(error).__name__, error)

@@ -62,6 +62,10 @@ class LossModel(nn.Module):
             targets_N = labels_BT[:, 1:].flatten().index_select(0, learnt)
             return summed_cross_entropy(hidden_NH, model.get_output_embeddings(), targets_N, self.rule)
 
+    def generate(self, *inputs: Any, **options: Any) -> Any:
+        """The model's own generate."""
+        return self.model.generate(*inputs, **options)  # type: ignore[operator]
+
     def _add_noise(self, _: nn.Module, __: Any, embeddings_BTH: Tensor, *, alpha: float) -> Tensor:
         if not self.training or self._position_ids_BT is None:
             return embeddings_BTH

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
-from collections.abc import Iterator
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
+
+from xtune.errors import ConfigError, XtuneError
+
+LOCAL = "127.0.0.1"
+FAILURES = "XTUNE_FAILURES"
+"""Environment variable: the folder where a rank leaves its error for the process that started it."""
+GRACE = 1.0
+"""Seconds that the ranks have, after one has failed, to tell an error that came before it."""
 
 TIMEOUT = timedelta(hours=2)
 """How long a rank waits for another: as long as the first rank may take to prepare data."""
@@ -39,21 +57,139 @@ def first_host(nodes: str) -> str:
 
 
 @contextmanager
-def process_group() -> Iterator[None]:
-    """Joins the other ranks, where there are some: over NCCL with CUDA devices, over gloo without."""
+def process_group(*, needed: bool = False) -> Iterator[None]:
+    """Joins the other ranks, where there are some: over NCCL with CUDA devices, over gloo without.
+
+    `needed` makes a group of one where this process is alone. A rank that `start` started tells it why it failed.
+    """
     environment = rank_environment()
-    if not environment:
+    if not environment and not needed:
         yield
         return
     import torch
     import torch.distributed as dist
 
+    if not environment:
+        port = str(free_port())
+        environment = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": LOCAL, "MASTER_PORT": port}
     os.environ.update(environment)
-    cuda = torch.cuda.is_available()
-    if cuda:
-        torch.cuda.set_device(int(environment["LOCAL_RANK"]))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
+    with failures_told():
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(environment["LOCAL_RANK"]))
+        if int(environment["RANK"]) > 0:
+            logging.getLogger("xtune").setLevel(logging.ERROR)  # what all ranks would say, the first one says
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """Where `start` is the parent: writes an error to where it looks, and ends the process at once.
+
+    An orderly end would wait for the other ranks, and let them fail with errors of their own in the meantime.
+    """
+    folder = os.environ.get(FAILURES)
     try:
         yield
-    finally:
-        dist.destroy_process_group()
+    except BaseException as error:
+        if folder is None:
+            raise
+        known = isinstance(error, XtuneError)
+        text = f"xtune: error: {error}" if known else traceback.format_exc()
+        record = {"time": time.monotonic(), "code": 2 if known else 1, "text": text}
+        beside = Path(folder, f".{os.environ['RANK']}")
+        beside.write_text(json.dumps(record), encoding="utf-8")
+        os.replace(beside, beside.with_name(f"{os.environ['RANK']}.json"))
+        sys.stdout.flush()
+        os._exit(int(record["code"]))
+
+
+def processes_wanted() -> int:
+    """How many processes NPROC_PER_NODE asks to be started here; 0 where this process is a rank, or to be alone."""
+    if rank_environment():
+        return 0
+    text = os.environ.get("NPROC_PER_NODE", "1")
+    if not text.isdigit() or int(text) == 0:
+        raise ConfigError(f"NPROC_PER_NODE should be a number of processes: got {text!r}; set 1 or more")
+    return int(text) if int(text) > 1 or int(os.environ.get("NNODES", 1)) > 1 else 0
+
+
+def start(command: Sequence[str], processes: int) -> int:
+    """Runs `command` in that many ranks on this machine, waits for them, and returns the exit code.
+
+    NNODES, NODE_RANK, ADDR and PORT say how this machine stands to others. When one rank fails, the others are ended,
+    and the error that came first is printed first. SIGINT and SIGTERM are handed on to every rank.
+    """
+    with tempfile.TemporaryDirectory(prefix="xtune-ranks-") as folder:
+        ranks = [_start_rank(command, number, processes, Path(folder)) for number in range(processes)]
+
+        def hand_on(number: int, _: object) -> None:
+            for rank in ranks:
+                rank.send_signal(number)
+
+        before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while all(rank.poll() in (None, 0) for rank in ranks) and any(rank.poll() is None for rank in ranks):
+                time.sleep(0.05)
+            if all(rank.poll() == 0 for rank in ranks):
+                return 0
+            time.sleep(GRACE)
+            return _tell(ranks, Path(folder))
+        finally:
+            for rank in ranks:
+                rank.kill()
+                rank.wait()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _start_rank(command: Sequence[str], number: int, processes: int, folder: Path) -> subprocess.Popen[bytes]:
+    """One rank. Only the first may print; what the others write to stderr is kept for the case that they fail."""
+    nodes, node = int(os.environ.get("NNODES", 1)), int(os.environ.get("NODE_RANK", 0))
+    os.environ.setdefault("PORT", "29500" if nodes > 1 else str(free_port()))
+    environment = {
+        "RANK": str(node * processes + number),
+        "LOCAL_RANK": str(number),
+        "WORLD_SIZE": str(nodes * processes),
+        "MASTER_ADDR": os.environ.get("ADDR", LOCAL),
+        "MASTER_PORT": os.environ["PORT"],
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes))),
+        FAILURES: str(folder),
+    }
+    first = environment["RANK"] == "0"
+    with open(folder / f"{environment['RANK']}.stderr", "wb") as stderr:
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdout=None if first else subprocess.DEVNULL,
+            stderr=None if first else stderr,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which hands it on once
+        )
+
+
+def _tell(ranks: Sequence[subprocess.Popen[bytes]], folder: Path) -> int:
+    """Prints why the run failed: the earliest error that a rank told, else what the ranks' ends tell."""
+    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("[0-9]*.json")}
+    if records:
+        rank, record = min(records.items(), key=lambda item: item[1]["time"])
+        print(record["text"].replace("xtune: error: ", f"xtune: error: rank {rank}: "), file=sys.stderr)
+        return int(record["code"])
+    for number, rank in enumerate(ranks):
+        code = rank.poll()
+        if code:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            print(f"xtune: error: rank {number} {how}; the other ranks are ended", file=sys.stderr)
+            kept = folder / f"{number}.stderr"
+            print(kept.read_text(encoding="utf-8", errors="replace")[-4000:], end="", file=sys.stderr)
+            return 1
+    return 1
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind((LOCAL, 0))
+        return int(found.getsockname()[1])

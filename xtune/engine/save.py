@@ -23,6 +23,7 @@ from xtune.strategies.distributed.parallel import Parallel
 log = logging.getLogger(__name__)
 
 TRAINER = "state/trainer.json"
+WHOLE = Parallel.layout
 
 
 @dataclass
@@ -61,14 +62,15 @@ class Saver:
         return next((complaint for complaint in complaints if complaint), None)
 
     def _write(self, staging: Path, step: int, weights: dict[str, Tensor]) -> None:
-        sharded = self.parallel.sharded
-        if sharded or ranks.rank() == 0:
-            tensors, facts = optimizer_state(self.parallel.torch_optimizer)
+        if self.parallel.layout != WHOLE or ranks.rank() == 0:
+            tensors, facts = optimizer_state(self.parallel.optimizer, self.parallel.trained())
             save_file(tensors, staging / "state" / f"rank_{ranks.rank()}.safetensors")
             files.write_json(staging / "state" / f"rank_{ranks.rank()}.json", facts)
         if ranks.rank() == 0:
             save_weights(self.parallel.inner.model, weights, staging)  # type: ignore[arg-type]
-            files.write_json(staging / TRAINER, {"step": step, "ranks": ranks.world_size(), "sharded": sharded})
+            files.write_json(
+                staging / TRAINER, {"step": step, "ranks": ranks.world_size(), "layout": self.parallel.layout}
+            )
             self.describe(staging)
 
     def _publish(self, step: int) -> None:
@@ -129,24 +131,22 @@ def _compare(folder: Path, found: dict[str, torch.Size], wanted: dict[str, torch
 
 
 def load_training_state(parallel: Parallel, folder: Path) -> int:
-    """Puts the optimizer's state back and returns the step to go on from."""
+    """Puts the optimizer's state back and returns the step to go on from.
+
+    State that each rank holds whole fits any number of ranks. Raises CheckpointError for state that is cut otherwise.
+    """
     trainer = json.loads((folder / TRAINER).read_text(encoding="utf-8"))
-    number = ranks.rank() if trainer["sharded"] else 0
+    if trainer["layout"] != parallel.layout:
+        raise CheckpointError(
+            f"checkpoint {folder} was written by another strategy: its optimizer state is {trainer['layout']}, "
+            f"here it is {parallel.layout}; resume with the strategy it was written by"
+        )
+    if parallel.layout != WHOLE and trainer["ranks"] != ranks.world_size():
+        raise CheckpointError(
+            f"checkpoint {folder} is cut for {trainer['ranks']} ranks: got {ranks.world_size()}; resume with as many"
+        )
+    number = 0 if parallel.layout == WHOLE else ranks.rank()
     facts = json.loads((folder / "state" / f"rank_{number}.json").read_text(encoding="utf-8"))
     tensors = load_file(folder / "state" / f"rank_{number}.safetensors")
-    load_optimizer_state(parallel.torch_optimizer, tensors, facts)
+    load_optimizer_state(parallel.optimizer, parallel.trained(), tensors, facts)
     return int(trainer["step"])
-
-
-def check_ranks(folder: Path, *, sharded: bool, strategy: str) -> None:
-    """Refuses a checkpoint whose optimizer state is cut for another number of ranks, or another way of cutting."""
-    trainer = json.loads((folder / TRAINER).read_text(encoding="utf-8"))
-    if (trainer["sharded"] or sharded) and trainer["ranks"] != ranks.world_size():
-        raise CheckpointError(
-            f"checkpoint {folder} is cut for {trainer['ranks']} ranks: got {ranks.world_size()}; "
-            f"resume with as many, or start anew from its weights"
-        )
-    if trainer["sharded"] != sharded:
-        raise CheckpointError(
-            f"checkpoint {folder} was written by another strategy than {strategy}; resume with that one"
-        )

@@ -1,14 +1,14 @@
-"""A rank's part of the training state, as tensors and plain numbers: no pickles.
+"""A rank's part of the optimizer's state, as tensors and plain numbers: no pickles.
 
-An optimizer is saved as the state of each of its parameters, in order: tensors under "3.exp_avg", numbers in a table.
-That fits torch's optimizers, bitsandbytes' and, as flat parameters, DeepSpeed's ZeRO ones.
+It is the state of each parameter in order: tensors under "3.exp_avg", numbers in a table. That fits torch's optimizers,
+bitsandbytes' and, with the flat parameters that it makes, DeepSpeed's ZeRO.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
@@ -16,48 +16,54 @@ from torch.optim import Optimizer
 from xtune.errors import CheckpointError
 
 
-def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """This rank's optimizer state: tensors by "INDEX.KEY", and {"numbers": ..., "sharded": names of local shards}."""
+def optimizer_state(optimizer: Optimizer, parameters: Sequence[Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state of `parameters`: tensors by "INDEX.KEY", and what else is needed to put them back.
+
+    That is "parameters", their number; "numbers", state that is no tensor; "shards", tensors that are this rank's part
+    of a greater one; "on_cpu", tensors that lie on the CPU although the parameter may not.
+    """
     tensors: dict[str, Tensor] = {}
-    numbers: dict[str, Any] = {}
-    sharded = []
-    for index, parameter in enumerate(_parameters(optimizer)):
+    facts: dict[str, Any] = {"parameters": len(parameters), "numbers": {}, "shards": [], "on_cpu": []}
+    for index, parameter in enumerate(parameters):
         for key, value in optimizer.state.get(parameter, {}).items():
             name = f"{index}.{key}"
             if isinstance(value, DTensor):
-                sharded.append(name)
+                facts["shards"].append(name)
                 value = value.to_local()
-            if isinstance(value, Tensor):
-                tensors[name] = value.detach().cpu().contiguous().clone()
-            else:
-                numbers[name] = value
-    return tensors, {"numbers": numbers, "sharded": sharded}
+            if not isinstance(value, Tensor):
+                facts["numbers"][name] = value
+                continue
+            if value.device.type == "cpu":
+                facts["on_cpu"].append(name)
+            tensors[name] = value.detach().cpu().contiguous().clone()
+    return tensors, facts
 
 
-def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Puts back what `optimizer_state` gave. Raises CheckpointError where it does not fit this optimizer."""
-    parameters = _parameters(optimizer)
-    state: dict[int, dict[str, Any]] = {}
+def load_optimizer_state(
+    optimizer: Optimizer, parameters: Sequence[Tensor], tensors: dict[str, Tensor], facts: dict[str, Any]
+) -> None:
+    """Puts back what `optimizer_state` gave. Raises CheckpointError where it does not fit these parameters."""
+    if facts["parameters"] != len(parameters):
+        raise CheckpointError(
+            f"the checkpoint's optimizer state is of {facts['parameters']} parameters: {len(parameters)} are trained here"
+        )
     for name, value in {**tensors, **facts["numbers"]}.items():
         index, key = name.split(".", 1)
-        if int(index) >= len(parameters):
-            raise CheckpointError("the checkpoint's optimizer state has more parameters than are trained now")
         parameter = parameters[int(index)]
-        if name in facts["sharded"]:
-            value = _as_dtensor(value, parameter, name)
-        state.setdefault(int(index), {})[key] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if isinstance(value, Tensor) and name not in facts["on_cpu"]:
+            value = value.to(parameter.device)
+        if name in facts["shards"]:
+            value = _as_shard(value, parameter)
+        optimizer.state[parameter][key] = value
 
 
-def _as_dtensor(value: Tensor, parameter: Tensor, name: str) -> DTensor:
-    if not isinstance(parameter, DTensor) or parameter.to_local().shape != value.shape:
-        raise CheckpointError(f"the checkpoint's optimizer state {name} is a shard that does not fit this run's ranks")
-    local = value.to(parameter.device)
+def _as_shard(value: Tensor, parameter: Tensor) -> DTensor:
+    if not isinstance(parameter, DTensor):
+        raise CheckpointError("the checkpoint's optimizer state is a shard, but this run shards nothing")
     return DTensor.from_local(
-        local, parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride()
+        value.to(parameter.device),
+        parameter.device_mesh,
+        parameter.placements,
+        shape=parameter.shape,
+        stride=parameter.stride(),
     )
-
-
-def _parameters(optimizer: Optimizer) -> list[torch.nn.Parameter]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

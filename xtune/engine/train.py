@@ -47,7 +47,7 @@ def train(config: Config | str | Path, work_dir: str | Path | None = None, resum
     """
     name = f"{config.model.name}_{config.tuning.name}" if isinstance(config, Config) else Path(config).stem
     run = resolve(config if isinstance(config, Config) else load_config(config))
-    with launch.process_group():
+    with launch.process_group(needed=run.distributed.needs_group):
         return train_run(run, Path(work_dir or Path("work_dirs", name)), resume)
 
 

@@ -1,7 +1,18 @@
 """How the work is spread over processes."""
 
 from xtune.strategies.distributed.ddp import Auto, Ddp
+from xtune.strategies.distributed.deepspeed import DeepSpeed, zero
+from xtune.strategies.distributed.fsdp import Fsdp
 from xtune.strategies.distributed.parallel import Distributed
 from xtune.strategies.distributed.single import Single
 
-DISTRIBUTED: dict[str, type[Distributed]] = {"auto": Auto, "single": Single, "ddp": Ddp}
+ZERO = ("deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero2_offload", "deepspeed_zero3", "deepspeed_zero3_offload")
+
+DISTRIBUTED: dict[str, type[Distributed]] = {
+    "auto": Auto,
+    "single": Single,
+    "ddp": Ddp,
+    "fsdp": Fsdp,
+    "deepspeed": DeepSpeed,
+    **{name: zero(name) for name in ZERO},
+}

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from xtune.strategies.distributed import ranks
-from xtune.strategies.distributed.parallel import Distributed, Parallel
+from xtune.strategies.distributed.parallel import Distributed, Parallel, StepSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 class Ddp(Distributed):
     """The whole model in every process; gradients are summed over processes."""
 
-    def start(self, module: nn.Module, make_optimizer: MakeOptimizer, *, max_grad_norm: float | None) -> Parallel:
+    def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:
         from torch.nn.parallel import DistributedDataParallel
 
         if ranks.world_size() == 1:
-            return Parallel(module, make_optimizer(module), max_grad_norm=max_grad_norm)
+            return Parallel(module, make_optimizer(module), max_grad_norm=step.max_grad_norm)
         device = ranks.device()
         wrapped = DistributedDataParallel(
             module,
@@ -29,7 +29,7 @@ class Ddp(Distributed):
             broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )
-        return DdpParallel(wrapped, make_optimizer(module), max_grad_norm=max_grad_norm)
+        return DdpParallel(wrapped, make_optimizer(module), max_grad_norm=step.max_grad_norm)
 
 
 class DdpParallel(Parallel):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from xtune.strategies.strategy import Strategy
 
@@ -20,14 +20,24 @@ class Distributed(Strategy):
     """How the work is spread over processes."""
 
     kind: ClassVar[Literal["tuning", "distributed"]] = "distributed"
+    needs_group: ClassVar[bool] = False
+    """Whether it needs a process group even for one process."""
 
-    def start(self, module: nn.Module, make_optimizer: MakeOptimizer, *, max_grad_norm: float | None) -> Parallel:
+    def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:
         """Spreads `module`, whose forward gives a loss, and makes its optimizer.
 
         `module.layers` are the parts that a sharding strategy gathers one at a time.
         Raises ConfigError where the strategy cannot run here.
         """
         raise NotImplementedError
+
+
+class StepSettings(NamedTuple):
+    """What a step is: micro-batches of `batch_size` rows, `accumulate` of them, and the norm gradients are cut to."""
+
+    batch_size: int = 1
+    accumulate: int = 1
+    max_grad_norm: float | None = None
 
 
 class Parallel:
@@ -42,8 +52,8 @@ class Parallel:
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
 
-    sharded: ClassVar[bool] = False
-    """Whether each rank holds its own part of the optimizer's state."""
+    layout: str = "whole"
+    """How the optimizer's state lies on the ranks: "whole" on each, or cut, in a way that this names."""
 
     @property
     def inner(self) -> nn.Module:
@@ -82,19 +92,13 @@ class Parallel:
                 parameter.grad.mul_(factor)
 
     def trained(self) -> list[torch.nn.Parameter]:
-        """The parameters that the optimizer steps, in its order. Under ZeRO they are flat parts of the weights."""
+        """The parameters that the optimizer steps, in a fixed order. Under ZeRO they are flat parts of the weights."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-
-    @property
-    def torch_optimizer(self) -> Optimizer:
-        """The optimizer whose state is saved."""
-        return self.optimizer
 
     def weights(self) -> dict[str, Tensor]:
         """The trained weights, whole and on the CPU, by their name in the inner module; empty but on rank 0."""
         return {name: p.detach().cpu() for name, p in self.inner.named_parameters() if p.requires_grad}
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Inside, every rank's inner module can be called part by part, for instance to generate."""
-        yield
+    def generate(self, *inputs: Any, **options: Any) -> Any:
+        """`generate` of the model in the inner module. All ranks call it together, with the same arguments."""
+        return self.inner.model.generate(*inputs, **options)  # type: ignore[operator, union-attr]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from xtune.errors import ConfigError
 from xtune.strategies.distributed import ranks
-from xtune.strategies.distributed.parallel import Distributed, Parallel
+from xtune.strategies.distributed.parallel import Distributed, Parallel, StepSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Single(Distributed):
     """One process on one device."""
 
-    def start(self, module: nn.Module, make_optimizer: MakeOptimizer, *, max_grad_norm: float | None) -> Parallel:
+    def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:
         if ranks.world_size() > 1:
             raise ConfigError(
                 f"distributed=single runs one process: got {ranks.world_size()}; choose ddp, fsdp or a deepspeed one"
             )
-        return Parallel(module, make_optimizer(module), max_grad_norm=max_grad_norm)
+        return Parallel(module, make_optimizer(module), max_grad_norm=step.max_grad_norm)

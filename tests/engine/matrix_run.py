@@ -1,0 +1,61 @@
+"""One way to split the same training: run alone or as a rank; the first rank writes losses and weights to OUT.
+
+Usage: matrix_run.py OUT JSON, where JSON has distributed, tuning, batch_size, accumulate and other options.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def run(out: Path, options: dict[str, Any]) -> None:
+    import torch
+    from engine_standins import Packs, TinyRun, make_samples, tiny_config
+
+    from xtune.engine import build, launch
+    from xtune.engine.journal import Journal
+    from xtune.engine.loop import Loop
+    from xtune.strategies.distributed import ranks
+
+    torch.set_num_threads(1)
+    config = tiny_config(
+        options.get("tuning"),
+        options.get("distributed", "single"),
+        train={
+            "batch_size": options["batch_size"],
+            "accumulate": options["accumulate"],
+            "epochs": 2,
+            "gradient_checkpointing": options.get("checkpointing", False),
+        },
+        optimizer={"lr": 1e-3, "max_grad_norm": 0.5, "weight_decay": 0.1},
+    )
+    tiny = TinyRun(config)
+    with launch.process_group(needed=tiny.distributed.needs_group):
+        # a step holds the same 16 samples, as 16 rows or as 4 packs of 4; the last step of an epoch holds 6
+        packs = Packs(make_samples(54), options.get("per_pack", 1))
+        packs.order = lambda seed, epoch: list(range(len(packs)))  # type: ignore[method-assign]
+        plan = build.build_plan(config, packs)
+        model = build.build_model(tiny, None)
+        parallel = build.build_parallel(tiny, model, plan)
+        if not options.get("chunked", True):
+            parallel.inner.rule = None
+        loop = Loop(
+            parallel=parallel,
+            plan=plan,
+            collate=build.build_collate(model, tiny.load_tokenizer()),
+            lr_factor=build.build_schedule(config, plan.steps),
+            seed=0,
+            metrics=Journal(out / "metrics.jsonl", write=ranks.rank() == 0),
+            describe=str,
+        )
+        loop.run()
+        weights = parallel.weights()
+        if ranks.rank() == 0:
+            torch.save({"weights": weights, "metrics": loop.metrics.rows}, out / "result.pt")
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), json.loads(sys.argv[2]))
