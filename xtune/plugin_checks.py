@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.metadata import Distribution, distributions
 from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtune import __version__
@@ -22,7 +23,8 @@ HOOKS = tuple(f"register_{kind}" for kind in KINDS)
 
 
 def failure(name: str, problem: str, cure: str = "mend it") -> PluginError:
-    """The error for the plugin `name`; it ends with the ways to go on without that plugin."""
+    """The error for the plugin `name`, in one line; it ends with the ways to go on without that plugin."""
+    problem = " ".join(problem.split())
     return PluginError(f"plugin {name} {problem}; {cure}, uninstall {name}, or set XTUNE_PLUGINS= to load no plugin")
 
 
@@ -93,7 +95,7 @@ def _is_strategy(value: Any) -> bool:
 
 
 def _is_config(value: Any) -> bool:
-    return value.suffix in (".py", ".json")
+    return isinstance(value, Path)
 
 
 def _is_command(value: Any) -> bool:
