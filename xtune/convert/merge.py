@@ -16,8 +16,8 @@ def merge(model: str, adapter: str | Path, out: str | Path, *, dtype: str = "aut
     trained. The base is loaded unquantized, in the dtype it is stored in unless `dtype` names another: merging into
     4-bit weights would round the adapter away. Raises ModelError and XtuneError; `out` appears whole or not at all.
     """
-    adapter_base(adapter)  # a wrong folder is told before minutes of loading
     with whole_folder(out, force=force) as folder:
+        adapter_base(adapter)  # a wrong folder is told before minutes of loading
         base = load_model(model, dtype=stored_dtype(model) if dtype == "auto" else dtype, device="cpu")
         merged = load_adapter(base, adapter).merge_and_unload()
         merged.save_pretrained(folder)
