@@ -62,15 +62,16 @@ def annotated(source: Path) -> str:
 def write(target: Path, text: str, *, force: bool) -> None:
     """Writes the whole file or nothing. Raises ConfigError for one that is there, unless `force`."""
     import os
-    from tempfile import NamedTemporaryFile
+    from contextlib import suppress
 
     if target.exists() and not force:
         raise ConfigError(f"{target} exists; give another folder, or --force to overwrite it")
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, prefix=".", delete=False) as staged:
-            staged.write(text)
-        os.chmod(staged.name, 0o644)
-        os.replace(staged.name, target)
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, target)
     except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
         raise ConfigError(f"{target} cannot be written: {error.strerror}; give another folder") from error
