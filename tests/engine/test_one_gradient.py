@@ -12,39 +12,35 @@ import matrix_run
 import pytest
 import torch
 
+from xtune.strategies.distributed import ZERO
+
 LORA = {"name": "lora", "rank": 4, "dropout": 0.0, "init": "gaussian"}
-REFERENCE = {"batch_size": 1, "accumulate": 16}
+TUNINGS = {"full": {"name": "full"}, "lora": LORA}
 
 
-def result(tmp_path, options, ranks=1):
-    out = tmp_path / "-".join(str(value) for value in [*options.values(), ranks]).replace("/", "")[:100]
-    out.mkdir()
-    if ranks == 1:
-        matrix_run.run(out, options)
-    else:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
-        script = [sys.executable, matrix_run.__file__, str(out), json.dumps(options)]
-        starter = f"import sys; from xtune.engine.launch import start; sys.exit(start({script!r}, {ranks}))"
-        root = str(Path(__file__).resolve().parents[2])
-        environment["PYTHONPATH"] = os.pathsep.join([root, str(Path(__file__).parent)])
-        done = subprocess.run(
-            [sys.executable, "-c", starter], env=environment, capture_output=True, text=True, timeout=280
-        )
-        assert done.returncode == 0, done.stderr
-    return torch.load(out / "result.pt")
+def alone(folder, options):
+    matrix_run.run(folder / "alone", options)
+    return torch.load(folder / "alone.pt")
+
+
+def together(folder, cases, ranks):
+    """Runs all cases in the same processes, one after another: to import everything takes longer than to train."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+    root = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join([root, str(Path(__file__).parent)])
+    script = [sys.executable, matrix_run.__file__, str(folder), json.dumps(cases)]
+    starter = f"import sys; from xtune.engine.launch import start; sys.exit(start({script!r}, {ranks}))"
+    done = subprocess.run([sys.executable, "-c", starter], env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    return {name: torch.load(folder / f"{name}.pt") for name in cases}
 
 
 @pytest.fixture(scope="module")
 def references(tmp_path_factory):
-    made = {}
-
-    def reference(tuning):
-        name = json.dumps(tuning)
-        if name not in made:
-            made[name] = result(tmp_path_factory.mktemp("reference"), {**REFERENCE, "tuning": tuning})
-        return made[name]
-
-    return reference
+    return {
+        name: alone(tmp_path_factory.mktemp(name), {"batch_size": 1, "accumulate": 16, "tuning": tuning})
+        for name, tuning in TUNINGS.items()
+    }
 
 
 def assert_same(got, wanted):
@@ -70,41 +66,37 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("tuning", [{"name": "full"}, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("case", ALONE)
 def test_one_process(case, tuning, tmp_path, references):
-    assert_same(result(tmp_path, {**ALONE[case], "tuning": tuning}), references(tuning))
+    assert_same(alone(tmp_path, {**ALONE[case], "tuning": TUNINGS[tuning]}), references[tuning])
 
 
-FAST = [
-    ("ddp", {"name": "full"}, 2),
-    ("fsdp", LORA, 2),
-    ("deepspeed_zero2", {"name": "full"}, 2),
-    ("deepspeed_zero3", LORA, 2),
-]
-SLOW = [
-    (name, tuning, 2)
-    for name in ("ddp", "fsdp", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3")
-    for tuning in ({"name": "full"}, LORA)
-    if (name, tuning, 2) not in FAST
-] + [
-    ("ddp", {"name": "full"}, 4),
-    ("fsdp", {"name": "full"}, 4),
-    ("deepspeed_zero2_offload", LORA, 2),
-    ("deepspeed_zero3_offload", {"name": "full"}, 2),
-]
+TWO = {
+    f"{strategy}_{tuning}": {"distributed": strategy, "tuning": TUNINGS[tuning], "batch_size": 2, "accumulate": 4}
+    for strategy in (*ZERO, "ddp", "fsdp")
+    for tuning in TUNINGS
+} | {
+    "ddp_packs_lora": {"distributed": "ddp", "tuning": LORA, "batch_size": 1, "accumulate": 2, "per_pack": 4},
+    "fsdp_checkpointing_full": {"distributed": "fsdp", "batch_size": 1, "accumulate": 8, "checkpointing": True},
+}
+FOUR = {
+    f"{strategy}_full": {"distributed": strategy, "batch_size": 2, "accumulate": 2}
+    for strategy in ("ddp", "fsdp", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3")
+}
 
 
-@pytest.mark.parametrize(
-    ("strategy", "tuning", "ranks"),
-    [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)],
-    ids=lambda value: value["name"] if isinstance(value, dict) else str(value),
-)
-def test_ranks(strategy, tuning, ranks, tmp_path, references):
-    options = {"batch_size": 2, "accumulate": 16 // ranks // 2, "distributed": strategy, "tuning": tuning}
-    assert_same(result(tmp_path, options, ranks), references(tuning))
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    return together(tmp_path_factory.mktemp("two"), TWO, 2)
 
 
-def test_ranks_with_packs(tmp_path, references):
-    options = {"batch_size": 1, "accumulate": 2, "per_pack": 4, "distributed": "ddp", "tuning": LORA}
-    assert_same(result(tmp_path, options, 2), references(LORA))
+@pytest.mark.parametrize("case", TWO)
+def test_two_ranks(case, two_ranks, references):
+    assert_same(two_ranks[case], references[case.rpartition("_")[2]])
+
+
+@pytest.mark.slow
+def test_four_ranks(tmp_path, references):
+    for got in together(tmp_path, FOUR, 4).values():
+        assert_same(got, references["full"])

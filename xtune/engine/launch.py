@@ -175,8 +175,8 @@ def _tell(ranks: Sequence[subprocess.Popen[bytes]], folder: Path) -> int:
     """Prints why the run failed: the earliest error that a rank told, else what the ranks' ends tell."""
     records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("[0-9]*.json")}
     if records:
-        rank, record = min(records.items(), key=lambda item: item[1]["time"])
-        print(record["text"].replace("xtune: error: ", f"xtune: error: rank {rank}: "), file=sys.stderr)
+        first, record = min(records.items(), key=lambda item: item[1]["time"])
+        print(record["text"].replace("xtune: error: ", f"xtune: error: rank {first}: "), file=sys.stderr)
         return int(record["code"])
     for number, rank in enumerate(ranks):
         code = rank.poll()

@@ -45,7 +45,7 @@ def load_optimizer_state(
     """Puts back what `optimizer_state` gave. Raises CheckpointError where it does not fit these parameters."""
     if facts["parameters"] != len(parameters):
         raise CheckpointError(
-            f"the checkpoint's optimizer state is of {facts['parameters']} parameters: {len(parameters)} are trained here"
+            f"the checkpoint's optimizer state is of {facts['parameters']} parameters: got {len(parameters)}"
         )
     for name, value in {**tensors, **facts["numbers"]}.items():
         index, key = name.split(".", 1)

@@ -122,7 +122,15 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, open_files: Exit
         save_every=config.checkpoint.every,
         hooks=hooks,
     )
-    facts = RunFacts(work_dir, start, plan.steps, {**about, "summary": summary(about, model)})
+    facts = RunFacts(
+        work_dir=work_dir,
+        first_step=start,
+        last_step=plan.steps,
+        about={**about, "summary": summary(about, model)},
+        metrics=metrics.rows,
+        evaluations=evaluator.evaluations.rows,
+        answers=evaluator.answers.rows,
+    )
     reason = run_with_hooks(hooks, facts, partial(loop.run, start))
     ranks.barrier()
     checkpoint = list_checkpoints(work_dir)[-1]
@@ -145,10 +153,13 @@ def run_with_hooks(hooks: list[Hook], facts: Any, run: Callable[[], str]) -> str
 def build_hooks(config: Config) -> list[Hook]:
     """Watchers of the run: on the first rank only."""
     from xtune.engine.hooks.progress import ProgressHook
+    from xtune.engine.hooks.report import ReportHook
+    from xtune.engine.hooks.visualizers import VisualizerHook
 
     if ranks.rank() > 0:
         return []
-    return [ProgressHook()]
+    visualizers = [VisualizerHook(config.visualizers)] if config.visualizers else []
+    return [ProgressHook(), ReportHook(), *visualizers]
 
 
 def write_description(folder: Path, *, run: Run, about: dict[str, Any]) -> None:

@@ -9,12 +9,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a hook may want to show: the run's folder, its first and last step, and what it is made of."""
+    """What a hook may want to show: the run's folder, its first and last step, what it is made of, its journals.
+
+    The journals grow while the run goes on; in a resumed run they begin with what stood in them.
+    """
 
     work_dir: Path
     first_step: int
     last_step: int
     about: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
 
 
 class Hook:
