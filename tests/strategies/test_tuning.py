@@ -63,3 +63,23 @@ def test_a_module_that_is_not_there_is_one_line(tiny_model):
 def test_options_are_checked_by_the_strategy(options, message):
     with pytest.raises(ConfigError, match=message):
         _strategy(ComponentSettings(name="lora", **options), "tuning", components([]))
+
+
+def test_an_evaluation_leaves_the_gradients_of_qlora_as_they_are(tiny_model):
+    def gradients(evaluate: bool) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        tuning = TUNING["qlora"](rank=8, dropout=0.0)
+        model = tuning.prepare(xtune.load_model(tiny_model, quantization=tuning.quantization(torch.float32)))
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.1)
+        ids = torch.arange(3, 40)[None]
+        if evaluate:
+            with torch.inference_mode():
+                model.eval()(ids)
+        model.train()(input_ids=ids, labels=ids).loss.backward()
+        return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+
+    without, after = gradients(False), gradients(True)
+    assert len(without) == len(after) == 28
+    assert all(torch.equal(without[name], after[name]) for name in without)

@@ -69,6 +69,18 @@ class QLora(Lora):
             bnb_4bit_compute_dtype=compute_dtype,
         )
 
+    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+        """On CPUs with AVX512-BF16, bitsandbytes repacks a layer's weight the first time that it runs in eval mode, for
+        a kernel that has no backward: an evaluation would cut the gradients of all training after it. So it is told
+        that this CPU cannot.
+        """
+        from bitsandbytes.nn import Linear4bit
+
+        for module in model.modules():
+            if isinstance(module, Linear4bit):
+                module.support_avx512bf16_for_cpu = False
+        return super().prepare(model)
+
 
 class Int8Lora(Lora):
     """LoRA on a base whose linear layers hold 8-bit weights (LLM.int8, arXiv:2208.07339)."""
