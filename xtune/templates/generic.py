@@ -67,15 +67,14 @@ TEMPLATES = {
     "zephyr": ZEPHYR,
     # https://huggingface.co/TinyLlama/TinyLlama-1.1B-Chat-v1.0
     "tinyllama_chat": ZEPHYR,
-    # https://github.com/OpenMOSS/MOSS, moss-003-sft; its tokens are spelled out, for models that do not have them
+    # https://github.com/OpenMOSS/MOSS, moss-003-sft; its tokens are spelled out, for models that do not have them. The
+    # model writes the marks of its own parts (thoughts, commands, answer), so they stand in the turns: mappers.moss
     "moss_sft": ChatTemplate(
         begin="{bos}",
         system="{text}\n",
         user="<|Human|>: {text}<eoh>\n",
-        assistant="<|MOSS|>:",
-        answer=" {text}",
-        end="<eom>{eos}",
-        tail="\n",
-        stop=("<eoc>",),
+        end="",
+        tool="{text}",
+        stop=("<eoc>", "<eom>"),
     ),
 }

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from xtune.errors import ModelError, suggestion
+from xtune.errors import ModelError
 from xtune.templates.template import BOS, EOS
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class PlainText:
         if index is None:
             raise ModelError(
                 f"the chat template writes a control token that the tokenizer does not have: got "
-                f"{token or 'an end token'}; choose the model's own template, or {suggestion(token or '', self.added)}"
+                f"{token or 'an end token'}; choose the model's own template (xtune check-template MODEL tells which)"
             )
         flags = self.added.get(str(token), (index, None))[1]
         return Control(index, bool(flags and flags.lstrip), bool(flags and flags.rstrip))

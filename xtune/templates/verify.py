@@ -1,0 +1,158 @@
+"""A template against the chat template that a tokenizer carries, id for id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from xtune.conversation import Conversation, Turn
+from xtune.errors import ModelError, XtuneError
+from xtune.templates.encode import encode
+from xtune.templates.template import ChatTemplate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TODAY = date(2024, 7, 26)
+"""The day on which templates that write the date are compared: the one that Llama's names."""
+SYSTEMS = (None, "You answer in one word. ", "\n你是一名医生。")
+QUESTIONS = (
+    "hi",
+    "",
+    "  two spaces",
+    "ends with a line\n",
+    "\n\nbegins with two",
+    "你好，世界！",
+    "😀 👩‍👩‍👧 é",
+    "a\tb  c",
+)
+ANSWERS = ("ok", "", "\nnew line first", " spaces around ", "答案是：上海。", "```python\nx = 1\n```\n")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A conversation whose ids differ: where (the first id that does), and both texts from a little before there on."""
+
+    conversation: Conversation
+    generation_prompt: bool
+    position: int
+    template_text: str
+    tokenizer_text: str
+
+    def __str__(self) -> str:
+        roles = ", ".join(turn.role for turn in self.conversation.turns)
+        prompt = ", as a chat prompt" if self.generation_prompt else ""
+        return (
+            f"{roles}{prompt}: ids differ from number {self.position} on\n"
+            f"  the template writes  {self.template_text!r}\n"
+            f"  the tokenizer's own  {self.tokenizer_text!r}"
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of all conversations: how many were alike, the differences, and how many its own template refuses."""
+
+    alike: int
+    differences: tuple[Difference, ...]
+    refused: int
+
+
+def conversations() -> Iterator[tuple[Conversation, bool]]:
+    """Conversations to compare, each whole or as a chat prompt: one and several turns, with and without a system
+    message, empty texts, white space at the ends, Chinese, emoji."""
+    for number, (system, question) in enumerate(product(SYSTEMS, QUESTIONS)):
+        first = [Turn("system", system)] if system is not None else []
+        answer, other = (ANSWERS[(number + step) % len(ANSWERS)] for step in (0, 1))
+        asked = [*first, Turn("user", question)]
+        whole = [*asked, Turn("assistant", answer)]
+        yield Conversation(tuple(asked)), True
+        yield Conversation(tuple(whole)), False
+        yield Conversation((*whole, Turn("user", "why?"), Turn("assistant", other))), False
+        yield Conversation((*whole, Turn("user", question))), True
+
+
+def compare(template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) -> Comparison:
+    """Encodes conversations both ways. Raises ModelError where the tokenizer carries no chat template."""
+    check_own(tokenizer)
+    alike = refused = 0
+    differences = []
+    for conversation, generation_prompt in conversations():
+        theirs = own_ids(tokenizer, conversation, generation_prompt)
+        if theirs is None:
+            refused += 1
+            continue
+        ours = encode(conversation, template, tokenizer, generation_prompt=generation_prompt).ids
+        if ours == theirs:
+            alike += 1
+        else:
+            differences.append(_difference(tokenizer, conversation, generation_prompt, ours, theirs))
+    return Comparison(alike, tuple(differences), refused)
+
+
+def check_own(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises ModelError where the tokenizer carries no chat template."""
+    if not tokenizer.chat_template:
+        raise ModelError(
+            f"there is nothing to compare with: got {tokenizer.name_or_path}, whose tokenizer carries no chat template; "
+            f"give a model whose tokenizer does"
+        )
+
+
+def own_ids(
+    tokenizer: PreTrainedTokenizerBase, conversation: Conversation, generation_prompt: bool
+) -> list[int] | None:
+    """Ids by the tokenizer's own chat template; None where that template refuses the conversation."""
+    from jinja2.exceptions import TemplateError
+
+    messages: list[Any] = [{"role": turn.role, "content": turn.text} for turn in conversation.turns]
+    try:
+        ids: Any = tokenizer.apply_chat_template(
+            messages,
+            add_generation_prompt=generation_prompt,
+            return_dict=False,
+            strftime_now=TODAY.strftime,
+            date_string=TODAY.strftime("%d %b %Y"),
+        )
+    except TemplateError:
+        return None
+    return list(ids)
+
+
+def best_match(
+    templates: dict[str, ChatTemplate], tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[str], tuple[str, Comparison] | None]:
+    """Names of the templates that equal the tokenizer's own; and, where none does, the nearest one.
+
+    Templates with control tokens that the tokenizer does not have are passed over. Raises ModelError as compare().
+    """
+    check_own(tokenizer)
+    equal: list[str] = []
+    nearest: tuple[str, Comparison] | None = None
+    for name, template in templates.items():
+        try:
+            found = compare(template, tokenizer)
+        except XtuneError:
+            continue
+        if not found.differences:
+            equal.append(name)
+        elif nearest is None or found.alike > nearest[1].alike:
+            nearest = name, found
+    return equal, None if equal else nearest
+
+
+def _difference(
+    tokenizer: PreTrainedTokenizerBase,
+    conversation: Conversation,
+    generation_prompt: bool,
+    ours: list[int],
+    theirs: list[int],
+) -> Difference:
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    position = next((index for index, (one, other) in pairs if one != other), min(len(ours), len(theirs)))
+    around = slice(max(0, position - 6), position + 10)
+    texts = [str(tokenizer.decode(ids[around], skip_special_tokens=False)) for ids in (ours, theirs)]
+    return Difference(conversation, generation_prompt, position, *texts)
