@@ -163,7 +163,12 @@ LAYOUTS = {
     "internlm2": (
         internlm2,
         "model.layers.",
-        {"attention.wqkv.weight": "ph", "attention.wo.weight": "hh", "attention_norm.weight": "h", "ffn_norm.weight": "h"}
+        {
+            "attention.wqkv.weight": "ph",
+            "attention.wo.weight": "hh",
+            "attention_norm.weight": "h",
+            "ffn_norm.weight": "h",
+        }
         | {"feed_forward.w1.weight": "ih", "feed_forward.w3.weight": "ih", "feed_forward.w2.weight": "hi"},
         {"model.tok_embeddings.weight": "vh", "model.norm.weight": "h", "output.weight": "vh"},
     ),
@@ -274,7 +279,8 @@ VARIANTS = {
 
 
 def variant(name, folder: Path, seed=0, **options):
-    """Writes a variant; returns its folder, its config, its tensors and the reference to call on (config, tensors, ids)."""
+    """Writes a variant and seeds torch; returns its folder, config, tensors and reference(config, tensors, ids)."""
+    torch.manual_seed(seed)
     family, settings = VARIANTS[name]
     config = vendor_config(family, **settings)
     weights = vendor_weights(family, config, seed)

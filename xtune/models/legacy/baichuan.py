@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from xtune.errors import ModelError
 from xtune.models.legacy.config import VendorConfig
-from xtune.models.legacy.family import LegacyModel, StoredFrequencies
+from xtune.models.legacy.family import LegacyModel, StoredFrequencies, StoresFrequencies
 from xtune.models.legacy.weights import fused_qkv
 
 VOCABULARY_2 = 100_000
@@ -85,7 +85,7 @@ def alibi_mask(allowed: Tensor, heads: int, past: int, dtype: torch.dtype) -> Te
     return torch.where(allowed, bias.to(dtype), torch.finfo(dtype).min)
 
 
-class BaichuanModel(LlamaModel):
+class BaichuanModel(StoresFrequencies, LlamaModel):
     config_class = BaichuanConfig
 
     def __init__(self, config: BaichuanConfig) -> None:

@@ -8,7 +8,7 @@ from transformers import GlmConfig, GlmForCausalLM, GlmModel
 
 from xtune.errors import ModelError
 from xtune.models.legacy.config import VendorConfig
-from xtune.models.legacy.family import LegacyModel, StoredFrequencies
+from xtune.models.legacy.family import LegacyModel, StoredFrequencies, StoresFrequencies
 from xtune.models.legacy.weights import fused_qkv, renamed
 
 FIRST_RELEASE = ("position_encoding_2d", "inner_hidden_size")
@@ -64,7 +64,7 @@ def before_4_30(settings: dict[str, Any]) -> bool:
     return [int(part) for part in version[:2]] < [4, 30]
 
 
-class ChatGLMModel(GlmModel):
+class ChatGLMModel(StoresFrequencies, GlmModel):
     config_class = ChatGLMConfig
 
     def __init__(self, config: ChatGLMConfig) -> None:

@@ -36,7 +36,8 @@ class VendorConfig:
         for name, only in cls.required.items():
             if (value := vendor.get(name, only)) != only:
                 raise ModelError(f"{cls.__name__}: unsupported setting: got {name} = {value!r}; only {only!r} is known")
-        settings = {cls.names.get(name, name): deepcopy(value) for name, value in vendor.items()}
+        settings = {name: deepcopy(value) for name, value in vendor.items() if name not in cls.names}
+        settings |= {native: deepcopy(vendor[name]) for name, native in cls.names.items() if name in vendor}
         settings.pop("attn_implementation", None)  # InternLM2 ships "eager"; the loader chooses
         cls.translate(settings)
         return {**settings, "vendor": deepcopy(vendor)}
@@ -51,7 +52,12 @@ class VendorConfig:
             return super().to_diff_dict()  # type: ignore[misc]
         read = type(self)(**self.native(self.vendor)).to_dict()  # type: ignore[attr-defined]
         now = self.to_dict()  # type: ignore[attr-defined]
-        names = {native: vendor for vendor, native in self.names.items()} | {"dtype": "torch_dtype"}
-        names |= {native: vendor for vendor, native in self.names.items() if vendor in self.vendor}
         changed = {key: value for key, value in now.items() if key not in NOT_WRITTEN and read.get(key) != value}
-        return {**self.vendor, "model_type": self.model_type, **{names.get(k, k): v for k, v in changed.items()}}  # type: ignore[attr-defined]
+        written = {name: value for key, value in changed.items() for name in self._written_as(key)}
+        return {**self.vendor, "model_type": self.model_type, **written}  # type: ignore[attr-defined]
+
+    def _written_as(self, native: str) -> list[str]:
+        """Every name that the vendor's file has for a setting; the usual one where it has none."""
+        names = [vendor for vendor, name in {**self.names, "torch_dtype": "dtype"}.items() if name == native]
+        present = [name for name in [*names, native] if name in (self.vendor or {})]
+        return present or [names[-1] if names else native]

@@ -21,10 +21,24 @@ class StoredFrequencies(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
-        self.register_buffer("inv_freq", self.fresh())
+        # transformers builds a model under its dtype as the default, but loads buffers in the dtype that they have
+        self.register_buffer("inv_freq", self.fresh().to(torch.get_default_dtype()))
 
     def fresh(self) -> Tensor:
         return 10000.0 ** -(torch.arange(0, self.dim, 2).float() / self.dim)
+
+
+class StoresFrequencies:
+    """Put before a model class of transformers that has StoredFrequencies among its modules."""
+
+    _keys_to_ignore_on_load_missing: ClassVar[list[str]] = [r"rotary_(emb|pos_emb)\.inv_freq$"]
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """transformers calls this for what a checkpoint does not have."""
+        super()._init_weights(module)  # type: ignore[misc]
+        if isinstance(module, StoredFrequencies):
+            fresh = module.fresh().to(module.inv_freq.device, module.inv_freq.dtype)
+            module.register_buffer("inv_freq", fresh, persistent=False)
 
 
 class LegacyModel:
@@ -36,15 +50,7 @@ class LegacyModel:
     """The class of transformers whose layout computes the same."""
     weight_map: ClassVar[list[Any]] = []
     """The vendor's weights to those of `native`, read forwards at loading and backwards at saving."""
-    _keys_to_ignore_on_load_missing: ClassVar[list[str]] = [r"rotary_(emb|pos_emb)\.inv_freq$"]
     _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"rotary_emb\.inv_freq$"]
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """transformers calls this for what a checkpoint does not have."""
-        super()._init_weights(module)  # type: ignore[misc]
-        if isinstance(module, StoredFrequencies):
-            fresh = module.fresh().to(module.inv_freq.device, module.inv_freq.dtype)
-            module.register_buffer("inv_freq", fresh, persistent=False)
 
     def native_settings(self) -> dict[str, Any]:
         """The settings of `native`'s config. Raises ModelError for a model that `native` cannot compute."""
