@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from xtune.commands.config_arguments import add_config_arguments, config_from
+
+if TYPE_CHECKING:
+    from xtune.config.schema import ComponentSettings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,9 +32,25 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from xtune.commands.console import quiet_libraries
+    from xtune.engine.launch import check_launcher, processes_wanted, start
+
+    check_launcher(args.launcher)
+    config = config_from(args)
+    if processes := processes_wanted():  # a mistake in the config was told once, before they start
+        return start([sys.executable, "-m", "xtune.cli", *sys.argv[1:]], processes)
     from xtune.engine.train import train
 
     quiet_libraries()
-    config = config_from(args)
+    if args.deepspeed:
+        config = config.model_copy(update={"distributed": deepspeed_from(args.deepspeed)})
     train(config, args.work_dir or Path("work_dirs", Path(args.config).stem), resume=args.resume)
     return 0
+
+
+def deepspeed_from(name_or_file: str) -> ComponentSettings:
+    """The strategy that --deepspeed asks for: a name, or a JSON file of DeepSpeed."""
+    from xtune.config.schema import ComponentSettings
+
+    if name_or_file.endswith(".json"):
+        return ComponentSettings(name="deepspeed", file=name_or_file)  # type: ignore[call-arg]
+    return ComponentSettings(name=name_or_file)

@@ -39,6 +39,7 @@ class LossModel(nn.Module):
         self.model = model
         self.dtype = dtype
         self.rule = find_rule(causal(model)) if chunked else None
+        self._noisy_positions_BT: Tensor | None = None
         if neftune_alpha is not None:
             embedding = causal(model).get_input_embeddings()
             embedding.register_forward_hook(partial(self._add_noise, alpha=neftune_alpha))
@@ -51,25 +52,31 @@ class LossModel(nn.Module):
     def forward(self, inputs: dict[str, Any], labels_BT: Tensor) -> Tensor:
         """`labels_BT[b, t]` is the id at t itself, or IGNORE: position t - 1 learns it."""
         device = labels_BT.device.type
-        self._position_ids_BT = inputs.get("position_ids")
-        with torch.autocast(device, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            if self.rule is None:
-                return _whole_loss(self.model(**inputs).logits, labels_BT)
-            model = causal(self.model)
-            hidden_BTH = model.base_model(**inputs)[0]
-            learnt = (labels_BT[:, 1:] != IGNORE).flatten().nonzero()[:, 0]
-            hidden_NH = hidden_BTH[:, :-1].flatten(0, 1).index_select(0, learnt)
-            targets_N = labels_BT[:, 1:].flatten().index_select(0, learnt)
-            return summed_cross_entropy(hidden_NH, model.get_output_embeddings(), targets_N, self.rule)
+        self._noisy_positions_BT = inputs.get("position_ids") if self.training else None
+        try:
+            with torch.autocast(device, dtype=self.dtype, enabled=self.dtype != torch.float32):
+                return self._loss(inputs, labels_BT)
+        finally:
+            self._noisy_positions_BT = None
+
+    def _loss(self, inputs: dict[str, Any], labels_BT: Tensor) -> Tensor:
+        if self.rule is None:
+            return _whole_loss(self.model(**inputs).logits, labels_BT)
+        model = causal(self.model)
+        hidden_BTH = model.base_model(**inputs)[0]
+        learnt = (labels_BT[:, 1:] != IGNORE).flatten().nonzero()[:, 0]
+        hidden_NH = hidden_BTH[:, :-1].flatten(0, 1).index_select(0, learnt)
+        targets_N = labels_BT[:, 1:].flatten().index_select(0, learnt)
+        return summed_cross_entropy(hidden_NH, model.get_output_embeddings(), targets_N, self.rule)
 
     def generate(self, *inputs: Any, **options: Any) -> Any:
         """The model's own generate."""
         return self.model.generate(*inputs, **options)  # type: ignore[operator]
 
     def _add_noise(self, _: nn.Module, __: Any, embeddings_BTH: Tensor, *, alpha: float) -> Tensor:
-        if not self.training or self._position_ids_BT is None:
+        if self._noisy_positions_BT is None:  # not in a training forward: an evaluation, or an answer
             return embeddings_BTH
-        return noisy_embeddings(embeddings_BTH, self._position_ids_BT, alpha)
+        return noisy_embeddings(embeddings_BTH, self._noisy_positions_BT, alpha)
 
 
 def noisy_embeddings(embeddings_BTH: Tensor, position_ids_BT: Tensor, alpha: float) -> Tensor:

@@ -108,6 +108,16 @@ def failures_told() -> Iterator[None]:
         os._exit(int(record["code"]))
 
 
+def check_launcher(launcher: str) -> None:
+    """Raises ConfigError where `launcher` (none, pytorch, slurm) did not start this process."""
+    variables = {"pytorch": "RANK", "slurm": "SLURM_PROCID"}
+    if launcher in variables and variables[launcher] not in os.environ:
+        starter = {"pytorch": "torchrun", "slurm": "srun"}[launcher]
+        raise ConfigError(
+            f"--launcher {launcher} needs {variables[launcher]} in the environment: got none; start it with {starter}"
+        )
+
+
 def processes_wanted() -> int:
     """How many processes NPROC_PER_NODE asks to be started here; 0 where this process is a rank, or to be alone."""
     if rank_environment():

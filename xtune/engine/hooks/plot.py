@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+T = TypeVar("T")
 Rows = list[dict[str, Any]]
 
 INK, FAINT, ACCENT, SECOND = "#24292f", "#d0d7de", "#0969da", "#bc4c00"
@@ -30,6 +33,19 @@ STYLE = {
 SMALL = (("lr", "learning rate"), ("grad_norm", "gradient norm"), ("tokens_per_second", "tokens per second"))
 
 
+def styled(draw: Callable[..., T]) -> Callable[..., T]:
+    """Runs `draw` with our STYLE, and leaves matplotlib's settings as they were."""
+
+    @wraps(draw)
+    def run(*args: Any) -> T:
+        from matplotlib import rc_context
+
+        with rc_context(STYLE):
+            return draw(*args)
+
+    return run
+
+
 def smooth(values: list[float], weight: float) -> list[float]:
     """Exponential moving average, corrected for its start."""
     result, average = [], 0.0
@@ -39,6 +55,7 @@ def smooth(values: list[float], weight: float) -> list[float]:
     return result
 
 
+@styled
 def save_loss(metrics: Rows, evaluations: Rows, path: Path) -> None:
     """Writes the loss curve as a PNG file."""
     figure = _figure(7.5, 4.0)
@@ -46,12 +63,14 @@ def save_loss(metrics: Rows, evaluations: Rows, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+@styled
 def loss_svg(metrics: Rows, evaluations: Rows) -> str:
     figure = _figure(9.0, 3.6)
     _draw_loss(figure.subplots(), metrics, evaluations)
     return _svg(figure)
 
 
+@styled
 def small_svg(metrics: Rows) -> str:
     """Learning rate, gradient norm and speed, side by side."""
     figure = _figure(9.0, 2.2)
@@ -97,13 +116,11 @@ def _whole_steps(axes: Axes) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
-    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
     return figure
 
 

@@ -41,7 +41,7 @@ class VisualizerHook(Hook):
 
     def _send(self, values: dict[str, float], step: int) -> None:
         for backend in self.backends:
-            backend.add_scalars({**values, "step": step}, step=step)
+            backend.add_scalars(dict(values), step=step)
 
     def ended(self, reason: str) -> None:
         for backend in self.backends:
