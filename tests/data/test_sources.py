@@ -102,6 +102,12 @@ def test_limit_takes_the_first_rows_across_files(tmp_path: Path) -> None:
     assert values(open_source(tmp_path, limit=4)) == ROWS + ROWS[:1]
 
 
+def test_the_fingerprint_tells_apart_other_rows_of_the_same_files(tmp_path: Path) -> None:
+    file = write(tmp_path, "x.jsonl", LINES)
+    assert open_source(file).fingerprint == open_source(file).fingerprint
+    assert open_source(file).fingerprint != open_source(file, limit=2).fingerprint
+
+
 BROKEN = [
     ("x.jsonl", '{"a": 1}\n{"a": \n{"a": 3}\n', "x.jsonl, line 2: the JSON is broken or cut off: got 'Expecting "
      "value'; mend it, the file should be an array of objects or have one object a line"),

@@ -67,6 +67,7 @@ def test_the_sheet_can_be_chosen_and_empty_rows_before_the_header_do_not_matter(
     book["Second"]["B4"] = "a"
     book.save(tmp_path / "x.xlsx")
     assert values(tmp_path / "x.xlsx", sheet="Second") == [{"q": "a"}]
+    assert open_source(tmp_path / "x.xlsx").fingerprint != open_source(tmp_path / "x.xlsx", sheet="Second").fingerprint
 
 
 def test_a_wrong_size_in_the_file_cuts_nothing_off(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 from xtune.errors import DataError
 from xtune.mappers.moss import moss_sft
 from xtune.mappers.msagent import msagent_react
+from xtune.plugins import components
+from xtune.templates.render import render
 
 
 def moss_round(human: str, answer: str) -> dict:
@@ -27,6 +29,18 @@ def test_moss_rounds_come_in_the_order_of_their_numbers() -> None:
     assert [turn.role for turn in turns[1:5]] == ["user", "assistant", "tool", "assistant"]
     assert turns[2].text == '<|Inner Thoughts|>: look<eot>\n<|Commands|>: Search("x")<eoc>\n'
     assert turns[4].text == "<|Nova|>: a1<eom>\n"
+
+
+def test_moss_is_rendered_as_the_data_has_it_and_learnt_but_for_the_results() -> None:
+    chat = {"turn_1": moss_round("q", "a")}
+    spans = render(
+        moss_sft({"meta_instruction": "MOSS is kind.\n", "chat": chat}), components([]).templates["moss_sft"]
+    )
+    said = "".join(span.text for span in spans)
+    assert said == "{bos}MOSS is kind.\n" + "".join(chat["turn_1"].values())
+    assert "".join(span.text for span in spans if span.learn) == (
+        '<|Inner Thoughts|>: look<eot>\n<|Commands|>: Search("x")<eoc>\n<|MOSS|>: a<eom>\n'
+    )
 
 
 def test_moss_rounds_without_an_answer_end_the_dialogue() -> None:

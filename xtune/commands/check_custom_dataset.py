@@ -12,7 +12,6 @@ from xtune.errors import DataError
 if TYPE_CHECKING:
     from xtune.data.sources import Source
 
-HELP = "check the rows of a data file"
 SHOWN = 10
 
 

@@ -63,16 +63,16 @@ def open_source(
         dataset = _load_hub(*repository, split=split, subset=subset)
         read = partial(_read_hub, dataset, name)
         fingerprint = f"{dataset._fingerprint}, limit {limit}"
-        return Source(name, [], fingerprint, partial(_first, read, limit, name))
+        return Source(name, [], fingerprint, partial(_first, read, limit))
     for file in files:
         if sheet is not None and READERS[file_suffix(file)] is not read_workbook:
             raise DataError(f"{file} has no sheets: got sheet {sheet!r}; leave it out, it is for .xlsx workbooks")
         _check_readable(file)
     read = partial(_read_files, files, sheet)
-    return Source(name, files, f"sheet {sheet}, limit {limit}", partial(_first, read, limit, name))
+    return Source(name, files, f"sheet {sheet}, limit {limit}", partial(_first, read, limit))
 
 
-def _first(read: Callable[[], Rows], limit: int | None, name: str) -> Rows:
+def _first(read: Callable[[], Rows], limit: int | None) -> Rows:
     return islice(read(), limit)
 
 
