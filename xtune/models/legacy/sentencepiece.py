@@ -54,6 +54,8 @@ class SentencePieceTokenizer(SentencePieceBackend):
         self._added_tokens_decoder = {pieces.piece_to_id(token.content): token for token in named}
         for number, name in enumerate(self.appended, len(pieces)):
             self._added_tokens_decoder[number] = as_special(name)
+        if self.appended:
+            options["extra_special_tokens"] = list(self.appended)
         options["sp_model_kwargs"] = options.get("sp_model_kwargs") or {}
         super().__init__(vocab_file=vocab_file, special_tokens_pattern="prefix_suffix", **{**options, "legacy": True})
 
