@@ -91,7 +91,7 @@ def test_a_json_array_is_read_alike_however_it_falls_into_pieces(
     chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{"a": '\\u00e9\\" 你😀' * n, "b": [1.5e-3, -2, True, None, {"c": []}], "n": 10**n} for n in range(8)]
-    monkeypatch.setattr("xtune.data.formats_text._CHUNK", chunk)
+    monkeypatch.setattr("xtune.data.formats_json._CHUNK", chunk)
     for content in (json.dumps(rows), json.dumps(rows, indent=1), json.dumps(rows, ensure_ascii=False)):
         assert values(open_source(write(tmp_path, "x.json", content))) == rows
 

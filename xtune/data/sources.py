@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from xtune.data.formats_json import read_json
 from xtune.data.formats_table import arrow_rows, read_parquet, read_workbook
-from xtune.data.formats_text import read_csv, read_json, read_text, read_tsv
+from xtune.data.formats_text import read_csv, read_text, read_tsv
 from xtune.data.source_paths import file_suffix, find_files, hub_id
 from xtune.data.source_row import Row, Rows, reason
 from xtune.errors import DataError
