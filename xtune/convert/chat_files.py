@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xtune.chat.session import stops
+from xtune.models.load import read_config
 from xtune.templates.jinja import to_jinja
 from xtune.templates.store import save_template
 
@@ -32,15 +33,11 @@ def save_generation_config(template: ChatTemplate | None, tokenizer: PreTrainedT
     from transformers import GenerationConfig
 
     own = (folder / "generation_config.json").is_file()
-    config = GenerationConfig.from_pretrained(folder) if own else GenerationConfig.from_model_config(_config(folder))
+    config = (
+        GenerationConfig.from_pretrained(folder) if own else GenerationConfig.from_model_config(read_config(folder)[0])
+    )
     ids, _ = stops(template, tokenizer, config.eos_token_id)
     config.eos_token_id = ids if len(ids) > 1 else ids[0]
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
     config.save_pretrained(folder)
-
-
-def _config(folder: Path) -> object:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(folder, trust_remote_code=False)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def load_model(
     Raises ModelError where there is no such model, it has no weights, or it could only run with remote code.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+    from transformers import AutoModelForCausalLM
 
     place = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = pick_dtype(dtype, place)
@@ -51,9 +51,7 @@ def load_model(
         options["quantization_config"] = quantization_config(quantization, dtype)
         options["device_map"] = {"": place}
     with told_in_one_line(path):
-        legacy = legacy_model_class(PreTrainedConfig.get_config_dict(folder)[0])
-        reader = legacy.config_class if legacy else AutoConfig
-        config = reader.from_pretrained(folder, trust_remote_code=False)
+        config, legacy = read_config(folder)
         flash = not getattr(config, "alibi", False)
         options["attn_implementation"] = pick_attention(attention, place, dtype, flash=flash)
         model = (legacy or AutoModelForCausalLM).from_pretrained(folder, config=config, **options)
@@ -154,11 +152,19 @@ def told_in_one_line(path: str | Path) -> Iterator[None]:
         raise ModelError(f"model {path} cannot be loaded: {reason}") from error
 
 
+def read_config(folder: str | Path) -> tuple[PreTrainedConfig, type[PreTrainedModel] | None]:
+    """The config of the model in a folder or hub repository, and its class where it is one of the legacy families."""
+    from transformers import AutoConfig, PreTrainedConfig
+
+    legacy = legacy_model_class(PreTrainedConfig.get_config_dict(folder)[0])
+    reader = legacy.config_class if legacy else AutoConfig
+    return reader.from_pretrained(folder, trust_remote_code=False), legacy
+
+
 def stored_dtype(path: str | Path) -> str:
     """Name of the dtype that the weights at `path` are stored in, by its config; float32 where that does not say."""
     import torch
-    from transformers import AutoConfig
 
     with told_in_one_line(path):
-        config = AutoConfig.from_pretrained(local_folder(path), trust_remote_code=False)
+        config, _ = read_config(local_folder(path))
     return str(getattr(config, "dtype", None) or torch.float32).removeprefix("torch.")
