@@ -1,6 +1,7 @@
 # Everything runs in a virtual environment of the project's own, with the exact versions of constraints.txt.
 #   make demo     train, convert, merge and ask a real small model: about 10 minutes on 2 cores
 #   make test     every check and test        make check    the fast half
+#   make plugins-test  install, train with and uninstall the worked plugins
 #   make configs  write the generated configs again
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check configs install clean
+.PHONY: demo test plugins-test check configs install clean
 
 install: $(VENV)/installed
 
@@ -45,6 +46,10 @@ demo: install
 
 test: check
 	$(BIN)/python -m pytest
+
+# the plugins of plugins/ beside the built wheel, in an environment of their own
+plugins-test: install
+	$(BIN)/python -m pytest -m slow tests/plugins
 
 check: install
 	$(BIN)/ruff format --check .

@@ -22,6 +22,7 @@ setup(
         "deepspeed>=0.19; platform_system == 'Linux'",
         "datasets>=5.0",
         "mmengine>=0.10.7",
+        "packaging>=23",
         "pluggy>=1.5",
         "openpyxl>=3.1",
         "pydantic>=2.8",
@@ -34,7 +35,7 @@ setup(
     ],
     extras_require={
         "flash": ["flash-attn>=2.7"],
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6", "ruff", "mypy"],
+        "test": ["setuptools>=77", "pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6", "ruff", "mypy"],
     },
     entry_points={"console_scripts": ["xtune = xtune.cli:main"]},
 )
