@@ -189,6 +189,9 @@ def bind_mapper(name: str, options: Mapping[str, Any], found: Components) -> Map
             raise ConfigError(f"mapper {name} has no option {option!r}; {suggestion(option, known)}")
     owner = None if ":" in name else found.mappers.owner(name)
     if owner == "xtune":
+        for option, value in options.items():
+            if isinstance(value, (list, dict)):
+                raise ConfigError(f"mapper {name}, option {option}, should be text: got {value!r}; give one value")
         return partial(mapper, **options) if options else mapper
     bound = OutsideMapper(mapper, **options)
     bound.described = f"mapper {name}" + (f" of plugin {owner}" if owner else "")

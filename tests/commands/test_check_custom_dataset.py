@@ -72,6 +72,10 @@ def test_sheet_and_options(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     ("arguments", "message"),
     [
         (["--mapper", "alpaka"], "unknown mapper: got 'alpaka'; did you mean alpaca"),
+        (
+            ["--mapper", "pretrain", "--options", "column=[a,b]"],
+            "mapper pretrain, option column, should be text: got ['a', 'b']; give one value",
+        ),
         (["--sheet", "Main"], "x.jsonl has no sheets: got sheet 'Main'"),
         (["--limit", "0"], "--limit should be at least 1: got 0; leave it out to check all rows"),
     ],
@@ -81,6 +85,12 @@ def test_mistakes_are_one_line(
 ) -> None:
     code, out, err = checked(capsys, lines(tmp_path, {"text": "a"}), *arguments)
     assert code == 2 and message in err and err.count("\n") == 1 and not out
+
+
+def test_a_mapper_that_gives_something_else(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    code, out, _ = checked(capsys, lines(tmp_path, {"text": "a"}), "--mapper", "json:dumps")
+    assert code == 2
+    assert "  x.jsonl, line 1: the mapper gives no conversation: got str; choose one that does\n" in out
 
 
 def test_a_file_of_unreadable_rows_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

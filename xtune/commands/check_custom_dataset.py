@@ -96,11 +96,14 @@ def recognise(source: Source) -> str:
         if not isinstance(row, DataError):
             return choose(list(row.values), row.values)
         problem = problem or row
-    raise problem or DataError(f"{source.name} has no rows; give a file with rows")
+    assert problem is not None  # a source without rows raises
+    raise problem
 
 
 def check(source: Source, mapper: Callable[..., Any]) -> Checked:
     """Every row of `source` through `mapper`. Where a file cannot be read on, that is its last bad row."""
+    from xtune.conversation import Conversation, Preference
+
     checked = Checked()
     try:
         for row in source.read():
@@ -111,6 +114,8 @@ def check(source: Source, mapper: Callable[..., Any]) -> Checked:
                 found = mapper(row.values)
             except DataError as error:
                 found = error
+            if not isinstance(found, (Conversation, Preference, DataError)):
+                found = DataError(f"the mapper gives no conversation: got {type(found).__name__}; choose one that does")
             checked.add(found, row.where)
     except DataError as error:
         checked.add(error, "")
