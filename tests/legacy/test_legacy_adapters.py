@@ -56,7 +56,7 @@ def tensors(folder):
 def test_there_and_back_is_the_same_adapter(name, kind, tmp_path):
     base, *_ = variant(name, tmp_path / "base")
     expected = trained(base, tmp_path / "native", **KINDS[kind])
-    convert_adapter(tmp_path / "native", tmp_path / "vendor", "vendor")
+    convert_adapter(tmp_path / "native", tmp_path / "vendor", "original")
     convert_adapter(tmp_path / "vendor", tmp_path / "again", "native")
     before, after = tensors(tmp_path / "native"), tensors(tmp_path / "again")
     assert before.keys() == after.keys()
@@ -91,7 +91,7 @@ def test_an_adapter_of_the_vendors_modules_gives_what_it_gave(name, tmp_path):
 def test_settings_name_the_vendors_modules_and_the_summed_rank(tmp_path):
     base, *_ = variant("qwen", tmp_path / "base")
     trained(base, tmp_path / "native", target_modules=["q_proj", "k_proj", "v_proj", "o_proj"])
-    convert_adapter(tmp_path / "native", tmp_path / "vendor", "vendor")
+    convert_adapter(tmp_path / "native", tmp_path / "vendor", "original")
     settings = json.loads((tmp_path / "vendor" / "adapter_config.json").read_text())
     assert settings["target_modules"] == ["attn.c_proj", "c_attn"]  # mlp.c_proj is not a target
     assert (settings["r"], settings["lora_alpha"]) == (4, 8)
@@ -113,7 +113,7 @@ def test_what_cannot_be_converted_is_said_in_one_line(tmp_path):
     with pytest.raises(
         ModelError, match=r"q, k and v of .*c_attn have not all lora_magnitude_vector; train all or non"
     ):
-        convert_adapter(tmp_path / "native", tmp_path / "vendor", "vendor")
+        convert_adapter(tmp_path / "native", tmp_path / "vendor", "original")
     other, *_ = variant("internlm2", tmp_path / "other")
     with pytest.raises(ModelError, match=r"does not fit .*: it has no module model\.layers\.\d\.self_attn\.c_attn"):
         bad = tmp_path / "bad"
@@ -131,5 +131,5 @@ def test_what_cannot_be_converted_is_said_in_one_line(tmp_path):
     plain.mkdir()
     (plain / "config.json").write_text(json.dumps({"model_type": "llama"}))
     with pytest.raises(ModelError, match="adapters of this model have one layout only"):
-        convert_adapter(tmp_path / "native", tmp_path / "out", "vendor", base=plain)
+        convert_adapter(tmp_path / "native", tmp_path / "out", "original", base=plain)
     assert not (tmp_path / "out").exists()

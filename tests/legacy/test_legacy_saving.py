@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import pytest
 import torch
 from legacy_vendors import VARIANTS, variant, vendor_config, vendor_weights, write_checkpoint
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import xtune
+from xtune.cli import main
 from xtune.convert.layout import save_native
 from xtune.errors import ModelError
 
@@ -129,6 +132,43 @@ def test_tied_embeddings_survive_both_layouts(tmp_path):
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "native").eval()
     ids = torch.randint(0, 200, (1, 12))
     assert torch.equal(plain(ids).logits, model(ids).logits)
+
+
+@pytest.fixture
+def whole_model(tmp_path, vocabulary):
+    """A vendor's folder with weights, tokenizer and code."""
+    folder, config, weights, _ = variant("internlm2", tmp_path / "model")
+    shutil.copytree(vocabulary, folder, dirs_exist_ok=True)
+    return folder
+
+
+def test_convert_layout_writes_what_transformers_loads_alone_and_what_the_vendor_had(whole_model, tmp_path, capsys):
+    assert main(["convert", "layout", str(whole_model), str(tmp_path / "native")]) == 0
+    assert "(native)" in capsys.readouterr().out
+    config = json.loads((tmp_path / "native" / "config.json").read_text())
+    assert (config["model_type"], "auto_map" in config) == ("llama", False)
+    assert type(AutoTokenizer.from_pretrained(tmp_path / "native")).__module__.startswith("transformers.")
+    assert main(["convert", "layout", str(whole_model), str(tmp_path / "again"), "--layout", "original"]) == 0
+    assert (tmp_path / "again" / "modeling_internlm2.py").is_file()
+    assert_same(stored(tmp_path / "again"), stored(whole_model))
+    assert xtune.load_tokenizer(tmp_path / "again").encode("the") == xtune.load_tokenizer(whole_model).encode("the")
+
+
+@pytest.mark.parametrize("layout", ["original", "native"])
+def test_merging_writes_either_layout(whole_model, layout, tmp_path):
+    tuned = get_peft_model(xtune.load_model(whole_model), LoraConfig(r=2, target_modules=["q_proj"])).eval()
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    tuned.save_pretrained(tmp_path / "adapter")
+    ids = torch.arange(9)[None]
+    expected = tuned(ids).logits
+    arguments = ["merge", str(whole_model), str(tmp_path / "adapter"), str(tmp_path / "out"), "--layout", layout]
+    assert main(["convert", *arguments]) == 0
+    assert (tmp_path / "out" / "modeling_internlm2.py").is_file() == (layout == "original")
+    merged = xtune.load_model(tmp_path / "out").eval()
+    assert type(merged).__name__ == ("LlamaForCausalLM" if layout == "native" else "InternLM2ForCausalLM")
+    torch.testing.assert_close(merged(ids).logits, expected, rtol=0, atol=1e-5)
 
 
 def test_alibi_has_no_native_layout(tmp_path):

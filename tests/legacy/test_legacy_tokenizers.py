@@ -16,7 +16,6 @@ from transformers import AutoTokenizer
 
 import xtune
 from xtune.convert.layout import save_native_tokenizer
-from xtune.errors import ModelError
 from xtune.models.legacy.tiktoken import CONTROL, WORDS
 
 NAMES = ["internlm", "internlm2", "baichuan_7b", "baichuan2", "chatglm3", "qwen"]
@@ -80,40 +79,11 @@ def test_tokenizer_json_gives_the_same_ids_without_xtune(golden, tmp_path):
 
 
 @pytest.mark.parametrize("golden", ["baichuan_7b"], indirect=True)
-def test_baichuan_7b_has_no_exact_tokenizer_json(golden, tmp_path):
-    with pytest.raises(
-        ModelError, match="BaiChuanTokenizer has no tokenizer.json that gives the same ids: keep its own"
-    ):
-        save_native_tokenizer(golden[0], tmp_path)
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    """A sentencepiece model of the vendors' kind, with user-defined pieces."""
-    folder = tmp_path_factory.mktemp("vocabulary")
-    lines = [
-        "the philosophy of training a small model",
-        "小模型 的 训练 方法",
-        "def f(x): return x + 1  # two  spaces",
-    ] * 30
-    (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(folder / "text.txt"),
-        model_prefix=str(folder / "tokenizer"),
-        vocab_size=420,
-        model_type="bpe",
-        byte_fallback=True,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        add_dummy_prefix=False,
-        user_defined_symbols=["<eoh>", "<eoa>", "<TOKENS_UNUSED_2>", "<br>"],
-        minloglevel=2,
-        hard_vocab_limit=False,
-    )
-    settings = {"tokenizer_class": "InternLMTokenizer", "auto_map": {"AutoTokenizer": ["tokenization_x.X", None]}}
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    (folder / "tokenization_x.py").write_text("raise SystemExit('their code ran')\n")
-    return folder
+def test_baichuan_7b_keeps_its_own_files_and_says_so(golden, tmp_path, caplog):
+    save_native_tokenizer(golden[0], tmp_path)
+    assert "BaiChuanTokenizer has no tokenizer.json that gives the same ids: keep its own files" in caplog.text
+    assert not (tmp_path / "tokenizer.json").exists()
+    assert xtune.load_tokenizer(tmp_path).encode("你好") == golden[0].encode("你好")
 
 
 def texts(seed):

@@ -1,4 +1,4 @@
-"""xtune convert pth_to_hf|merge: checkpoints to adapters and model folders."""
+"""xtune convert pth_to_hf|merge|layout|adapters: checkpoints to adapters and model folders, and their layouts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="dtype of the merged weights (auto: the one the base is stored in)",
     )
     merge_.set_defaults(convert=merge)
-    for kind in (to_hf, merge_):
+    layout_ = kinds.add_parser("layout", help="an InternLM, Qwen-1, ChatGLM or Baichuan model to another layout")
+    layout_.add_argument("model", metavar="MODEL", help="the model: folder or hub id")
+    layout_.add_argument("out", metavar="OUT", help="folder to write")
+    layout_.set_defaults(convert=layout)
+    adapter_ = kinds.add_parser("adapters", help="a LoRA adapter of such a model to another layout's module names")
+    adapter_.add_argument("adapter", metavar="ADAPTER", help="folder of the adapter")
+    adapter_.add_argument("out", metavar="OUT", help="folder to write")
+    adapter_.add_argument("--base", help="the base model, if not where the adapter says")
+    adapter_.set_defaults(convert=adapters)
+    for kind, default in ((merge_, "original"), (layout_, "native"), (adapter_, "native")):
+        kind.add_argument(
+            "--layout",
+            default=default,
+            choices=["original", "native"],
+            help=f"the vendor's layout, or that of transformers' own classes (default: {default})",
+        )
+    for kind in (to_hf, merge_, layout_, adapter_):
         kind.add_argument("--force", action="store_true", help="replace OUT if it exists")
 
 
@@ -46,5 +62,19 @@ def pth_to_hf(args: Namespace) -> None:
 def merge(args: Namespace) -> None:
     from xtune.convert import merge as convert
 
-    convert.merge(args.model, args.adapter, args.out, dtype=args.dtype, force=args.force)
+    convert.merge(args.model, args.adapter, args.out, dtype=args.dtype, layout=args.layout, force=args.force)
     print(f"{args.model} + {args.adapter} -> {args.out}")
+
+
+def layout(args: Namespace) -> None:
+    from xtune.convert import layout as convert
+
+    convert.convert_layout(args.model, args.out, args.layout, force=args.force)
+    print(f"{args.model} -> {args.out} ({args.layout})")
+
+
+def adapters(args: Namespace) -> None:
+    from xtune.convert import adapters as convert
+
+    convert.convert_adapter(args.adapter, args.out, args.layout, base=args.base, force=args.force)
+    print(f"{args.adapter} -> {args.out} ({args.layout})")

@@ -26,7 +26,7 @@ from xtune.models.load import local_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
-Layout = Literal["native", "vendor"]
+Layout = Literal["native", "original"]
 PREFIX = "base_model.model."
 PART = re.compile(
     r"^(?P<module>.+?)\.(?P<part>lora_(?:A|B)\.weight|lora_embedding_[AB]|lora_magnitude_vector|weight|bias)$"

@@ -6,20 +6,33 @@ from pathlib import Path
 
 from xtune.convert.chat_files import save_chat_files
 from xtune.convert.folder import whole_folder
+from xtune.convert.layout import Layout, save_layout, save_native_tokenizer
 from xtune.models.adapter import adapter_base, load_adapter
 from xtune.models.load import load_model, load_tokenizer, stored_dtype
 from xtune.templates.store import load_template
 
 
-def merge(model: str, adapter: str | Path, out: str | Path, *, dtype: str = "auto", force: bool = False) -> None:
+def merge(
+    model: str,
+    adapter: str | Path,
+    out: str | Path,
+    *,
+    dtype: str = "auto",
+    layout: Layout = "original",
+    force: bool = False,
+) -> None:
     """Writes `model` with `adapter` merged into its weights to `out`, with the tokenizer and chat template that were
     trained. The base is loaded unquantized, in the dtype it is stored in unless `dtype` names another: merging into
-    4-bit weights would round the adapter away. Raises ModelError and XtuneError; `out` appears whole or not at all.
+    4-bit weights would round the adapter away. `layout` is a choice for the legacy families only (see
+    `xtune.convert.layout`). Raises ModelError and XtuneError; `out` appears whole or not at all.
     """
     with whole_folder(out, force=force) as folder:
         adapter_base(adapter)  # a wrong folder is told before minutes of loading
         base = load_model(model, dtype=stored_dtype(model) if dtype == "auto" else dtype, device="cpu")
         merged = load_adapter(base, adapter).merge_and_unload()
-        merged.save_pretrained(folder)
+        save_layout(merged, model, layout, folder)
         has_tokenizer = (Path(adapter) / "tokenizer_config.json").is_file()
-        save_chat_files(load_template(adapter), load_tokenizer(adapter if has_tokenizer else model), folder)
+        tokenizer = load_tokenizer(adapter if has_tokenizer else model)
+        save_chat_files(load_template(adapter), tokenizer, folder)
+        if layout == "native":
+            save_native_tokenizer(tokenizer, folder)

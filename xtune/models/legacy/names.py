@@ -26,7 +26,7 @@ class Names:
         self._native = {name for name, module in model.named_modules() if isinstance(module, linear)}
 
     def modules(self, layout: str) -> set[str]:
-        """Names of the base's linear and embedding modules, "native" or "vendor"."""
+        """Names of the base's linear and embedding modules in the layout "native" or "original"."""
         return self._native if layout == "native" else {self.vendor(name)[0] for name in self._native}
 
     def native(self, vendor: str) -> list[str]:

@@ -55,7 +55,8 @@ class SentencePieceTokenizer(SentencePieceBackend):
         for number, name in enumerate(self.appended, len(pieces)):
             self._added_tokens_decoder[number] = as_special(name)
         if self.appended:
-            options["extra_special_tokens"] = list(self.appended)
+            given = map(str, options.get("extra_special_tokens") or ())
+            options["extra_special_tokens"] = list(dict.fromkeys((*self.appended, *given)))
         options["sp_model_kwargs"] = options.get("sp_model_kwargs") or {}
         super().__init__(vocab_file=vocab_file, special_tokens_pattern="prefix_suffix", **{**options, "legacy": True})
 
