@@ -25,7 +25,7 @@ def optimizer_state(optimizer: Optimizer, parameters: Sequence[Tensor]) -> tuple
     tensors: dict[str, Tensor] = {}
     facts: dict[str, Any] = {"parameters": len(parameters), "numbers": {}, "shards": [], "on_cpu": []}
     for index, parameter in enumerate(parameters):
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for key, value in sorted(optimizer.state.get(parameter, {}).items()):
             name = f"{index}.{key}"
             if isinstance(value, DTensor):
                 facts["shards"].append(name)
