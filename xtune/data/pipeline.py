@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -121,10 +123,27 @@ def _build(feeds: Sequence[Feed], encoder: Encoder, choice: Choice, pack: bool, 
     """Fills `folder` with samples and packs; returns what the cache tells of it."""
     report = Report(pack_length=encoder.max_length if pack else None)
     batches = (batch for feed in feeds for batch in map_rows(feed, choice, report))
-    table = _write_samples(batches, encoder, report, folder)
+    with _collector_spared():
+        table = _write_samples(batches, encoder, report, folder)
     layouts = _lay_out(table, report)
     write_packs(folder, layouts, table["length"], pack)
     return {"report": report.to_json(), "data": [feed.source.name for feed in feeds]}
+
+
+@contextmanager
+def _collector_spared() -> Iterator[None]:
+    """Keeps Python's garbage collector from walking, for every few batches, all that the libraries made at import.
+
+    That took a fifth of the whole time.
+    """
+    if gc.get_freeze_count():  # somebody else's
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, folder: Path) -> dict[str, np.ndarray]:
