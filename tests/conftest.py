@@ -31,7 +31,8 @@ def tiny_model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     letters = {letter: index for index, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()), start=3)}
     control = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    backend = Tokenizer(BPE({**{name: index for index, name in enumerate(control)}, **letters}, []))
+    merged = {"ab": len(letters) + 3}
+    backend = Tokenizer(BPE({**{name: index for index, name in enumerate(control)}, **letters, **merged}, [("a", "b")]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(

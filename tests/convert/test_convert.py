@@ -87,7 +87,9 @@ def test_a_run_becomes_what_plain_libraries_load(trained, tiny_model, tmp_path):
 def test_another_config_than_the_one_trained_is_refused(trained, tiny_model, rows, tmp_path):
     name, _, work_dir = trained
     other = "full" if name != "full" else "lora"
-    with pytest.raises(CheckpointError, match=f"has another tuning than the config: got {name}, the config says {other}"):
+    with pytest.raises(
+        CheckpointError, match=f"has another tuning than the config: got {name}, the config says {other}"
+    ):
         pth_to_hf(config(tiny_model, rows, {"name": other}), work_dir, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -37,8 +37,9 @@ def gguf_folder(file: Path) -> Path:
         convert(file, stage)
         if not folder.is_dir():  # another process may have been faster
             os.rename(stage, folder)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"GGUF file {file} cannot be converted: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # a damaged file fails anywhere in its reader, with whatever error that brings
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"GGUF file {file} cannot be converted: {reason}; is the download complete?") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return folder
