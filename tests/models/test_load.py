@@ -38,6 +38,7 @@ def test_dtypes_by_name_and_by_device():
 
 def test_attention_by_name_and_by_device():
     assert pick_attention("auto", torch.device("cpu"), torch.float32) == "sdpa"
+    assert pick_attention("auto", torch.device("cpu"), torch.float32, sdpa=False) == "eager"
     assert pick_attention("eager", torch.device("cpu"), torch.float32) == "eager"
     with pytest.raises(ModelError, match="flash attention (is missing|needs a CUDA device)"):
         pick_attention("flash_attention_2", torch.device("cpu"), torch.float32)

@@ -36,7 +36,7 @@ def load_model(
     """The causal language model at `path`: a hub id, a local folder, a GGUF file or `package:MODULE/FILE`.
 
     `dtype` "auto" is bfloat16 on a CUDA device that has it, else float32. `attention` "auto" is flash_attention_2
-    where it is installed and fits, else sdpa. `quantization` is 4 (NF4, double quantisation), 8, a transformers
+    where it is installed and fits, else sdpa, or eager where that does not fit. `quantization` is 4 (NF4, double quantisation), 8, a transformers
     quantization config, or None. `device` defaults to the first CUDA device, else the CPU.
     Raises ModelError where there is no such model, it has no weights, or it could only run with remote code.
     """
@@ -52,8 +52,10 @@ def load_model(
         options["device_map"] = {"": place}
     with told_in_one_line(path):
         config, legacy = read_config(folder)
+        kind = legacy or AutoModelForCausalLM._model_mapping.get(type(config), None)
         flash = not getattr(config, "alibi", False)
-        options["attn_implementation"] = pick_attention(attention, place, dtype, flash=flash)
+        sdpa = getattr(kind, "_supports_sdpa", True)
+        options["attn_implementation"] = pick_attention(attention, place, dtype, flash=flash, sdpa=sdpa)
         model = (legacy or AutoModelForCausalLM).from_pretrained(folder, config=config, **options)
     return model if quantization is not None else model.to(place)
 
@@ -103,13 +105,20 @@ def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return found
 
 
-def pick_attention(attention: str, device: torch.device, dtype: torch.dtype, *, flash: bool = True) -> str:
-    """The attention implementation that a config's name means on `device`, for a model that `flash` attention fits."""
+def pick_attention(
+    attention: str, device: torch.device, dtype: torch.dtype, *, flash: bool = True, sdpa: bool = True
+) -> str:
+    """The attention implementation that a config's name means on `device`, for a model that `flash` and `sdpa` fit.
+
+    Gemma 2 caps its scores, which sdpa cannot do.
+    """
     import torch
 
     fits = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
     if attention == "auto":
-        return "flash_attention_2" if flash and fits and find_spec("flash_attn") else "sdpa"
+        if flash and fits and find_spec("flash_attn"):
+            return "flash_attention_2"
+        return "sdpa" if sdpa else "eager"
     if attention == "flash_attention_2":
         if not find_spec("flash_attn"):
             raise ModelError("flash attention is missing: got attention=flash_attention_2; pip install flash-attn")

@@ -52,7 +52,7 @@ def renamed(example: Example, mapper: Callable[..., Any], options: Mapping[str, 
 
 def various(rows: list[Row], mapper: Callable[[Row], Any]) -> Iterator[Row]:
     """`rows` over and over, their texts longer and longer where the mapper still reads them so."""
-    for number, row in zip(count(1), cycle(rows)):  # noqa: B905
+    for number, row in zip(count(1), cycle(rows)):
         longer = lengthened(row, number)
         try:
             mapper(longer)

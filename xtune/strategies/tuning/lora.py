@@ -40,7 +40,7 @@ class Lora(Tuning):
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
-            target_modules=self.targets,
+            target_modules=linear_modules(model) if self.targets == "all-linear" else self.targets,
             use_rslora=self.use_rslora,
             use_dora=self.use_dora,
             init_lora_weights=True if self.init == "default" else self.init,
@@ -50,6 +50,20 @@ class Lora(Tuning):
             return get_peft_model(model, config)
         except ValueError as error:
             raise ConfigError(f"tuning cannot be applied to this model: {str(error).splitlines()[0]}") from error
+
+
+def linear_modules(model: PreTrainedModel) -> str | set[str]:
+    """What to give peft for every linear layer but the head.
+
+    The routed experts of an MoE are parameters and no layers: they get no adapters. peft takes "all-linear" for them
+    too, as adapters of transformers 4 had them, and then refuses dropout; so there, layers are named.
+    """
+    from peft import LoraConfig
+    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+
+    probe = LoraConfig(target_modules="all-linear")
+    convert_peft_config_for_transformers(probe, model, conversions=None)
+    return set(probe.target_modules) if probe.target_parameters else "all-linear"
 
 
 class QLora(Lora):
