@@ -1,4 +1,4 @@
-"""GGUF files are read once, to a folder that holds the same model. The file is written as llama.cpp's converter does."""
+"""GGUF files are read once, to a folder that holds the same model. The file is written as by llama.cpp."""
 
 from pathlib import Path
 
