@@ -36,8 +36,9 @@ def load_model(
     """The causal language model at `path`: a hub id, a local folder, a GGUF file or `package:MODULE/FILE`.
 
     `dtype` "auto" is bfloat16 on a CUDA device that has it, else float32. `attention` "auto" is flash_attention_2
-    where it is installed and fits, else sdpa, or eager where that does not fit. `quantization` is 4 (NF4, double quantisation), 8, a transformers
-    quantization config, or None. `device` defaults to the first CUDA device, else the CPU.
+    where it is installed and fits, else sdpa, or eager where that does not fit. `quantization` is 4 (NF4, double
+    quantisation), 8, a transformers quantization config, or None. `device` defaults to the first CUDA device, else the
+    CPU.
     Raises ModelError where there is no such model, it has no weights, or it could only run with remote code.
     """
     import torch

@@ -69,7 +69,7 @@ def _fits(value: Any, declared: str) -> bool:
     if declared.startswith("tuple"):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if declared.startswith("Literal"):
-        return isinstance(value, str) and f'"{value}"' in declared
+        return isinstance(value, str) and repr(value) in declared  # annotations are kept as text, in single quotes
     if declared == "bool":
         return isinstance(value, bool)
     return isinstance(value, str) or (value is None and declared.endswith("None"))
