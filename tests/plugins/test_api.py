@@ -21,10 +21,11 @@ SNAPSHOT = Path(__file__).with_name("api.txt")
 CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
 
 PLUGIN_MODULES = {
+    "xtune.models.spec": ["sizes"],
     "xtune.registry": ["Registry", "ConfigRegistry"],
     "xtune.mappers.columns": ["text", "optional_text", "items", "blank", "exchange"],
 }
-"""Public names beside those of xtune: what hooks are given, and what mappers read columns with."""
+"""Public names beside those of xtune: what hooks are given, describes a model, and reads the columns of a row."""
 
 
 def signatures() -> list[str]:

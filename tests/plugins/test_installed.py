@@ -102,6 +102,12 @@ def test_both_are_listed_with_what_they_add(place):
     assert place.run("xtune", "hello", "--name", "Ada") == "Hello, Ada!\n"
 
 
+@pytest.mark.parametrize("name", ["hello_demo", CLINIC])
+def test_they_can_be_rehearsed(place, name):
+    out = place.run("xtune", "rehearse", name)
+    assert "all stages" in out and "not checked:" in out
+
+
 @pytest.mark.parametrize("name", PLUGINS)
 def test_their_own_tests_pass(place, name):
     done = place.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", place.folder / name / "tests")

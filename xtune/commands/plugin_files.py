@@ -34,7 +34,8 @@ A plugin for xtune. It adds one component of each kind; delete those that you do
     pip install -e .
     xtune plugins
     python -m pytest
-    xtune train ${short}_demo --model PATH
+    xtune rehearse ${short}_demo
+    xtune train ${short}_demo
 
 `$package/__init__.py` says what is added. The rest of the package is what it adds:
 
@@ -51,12 +52,14 @@ PLUGIN = '''\
 """What this plugin adds to xtune. Every command imports this file: what is slow to import stays in the functions."""
 
 from xtune import ChatTemplate, ModelSpec, hookimpl
+from xtune.models.spec import sizes
 
 
 @hookimpl
 def register_models(models):
     path = "HuggingFaceTB/SmolLM2-135M-Instruct"
-    facts = {"family": "$short", "context": 8192, "licence": "Apache-2.0", "parameters": 134_515_008}
+    shape = sizes("llama", hidden=576, layers=30, heads=9, kv_heads=3, intermediate=1536, vocab=49152, tied=True)
+    facts = {"family": "$short", "context": 8192, "licence": "Apache-2.0", "config": shape}
     models.add("${short}_135m", ModelSpec(path=path, template="$short", **facts))
 
 

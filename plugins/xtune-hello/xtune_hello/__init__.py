@@ -1,12 +1,14 @@
 """What this plugin adds to xtune. Every command imports this file: what is slow to import stays in the functions."""
 
 from xtune import ChatTemplate, ModelSpec, hookimpl
+from xtune.models.spec import sizes
 
 
 @hookimpl
 def register_models(models):
     path = "HuggingFaceTB/SmolLM2-135M-Instruct"
-    facts = {"family": "hello", "context": 8192, "licence": "Apache-2.0", "parameters": 134_515_008}
+    shape = sizes("llama", hidden=576, layers=30, heads=9, kv_heads=3, intermediate=1536, vocab=49152, tied=True)
+    facts = {"family": "hello", "context": 8192, "licence": "Apache-2.0", "config": shape}
     models.add("hello_135m", ModelSpec(path=path, template="hello", **facts))
 
 

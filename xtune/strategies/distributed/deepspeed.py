@@ -147,7 +147,7 @@ class ZeroParallel(Parallel):
 
         gathered = {}
         for name, parameter in self.inner.named_parameters():
-            if parameter.requires_grad:
+            if self.is_saved(parameter):
                 with deepspeed.zero.GatheredParameters([parameter], enabled=self.stage == 3):
                     if ranks.rank() == 0:
                         gathered[name] = parameter.detach().cpu().clone()

@@ -49,7 +49,7 @@ class FsdpParallel(Parallel):
     def weights(self) -> dict[str, Tensor]:
         gathered = {}
         for name, parameter in self.module.named_parameters():
-            if parameter.requires_grad:
+            if self.is_saved(parameter):
                 tensor = parameter.detach().full_tensor()  # type: ignore[attr-defined]
                 if ranks.rank() == 0:
                     gathered[name] = tensor.cpu()

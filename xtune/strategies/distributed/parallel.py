@@ -96,8 +96,14 @@ class Parallel:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def weights(self) -> dict[str, Tensor]:
-        """The trained weights, whole and on the CPU, by their name in the inner module; empty but on rank 0."""
-        return {name: p.detach().cpu() for name, p in self.inner.named_parameters() if p.requires_grad}
+        """The weights that a checkpoint holds, whole and on the CPU, by their name in the inner module; empty but on
+        rank 0.
+        """
+        return {name: p.detach().cpu() for name, p in self.inner.named_parameters() if self.is_saved(p)}
+
+    def is_saved(self, parameter: Tensor) -> bool:
+        """Of an adapter the trained weights are saved; of a whole model all are, since it has to load by itself."""
+        return parameter.requires_grad or not hasattr(self.inner.model, "peft_config")
 
     def generate(self, *inputs: Any, **options: Any) -> Any:
         """`generate` of the model in the inner module. All ranks call it together, with the same arguments."""
