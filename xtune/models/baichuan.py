@@ -7,9 +7,9 @@ from functools import partial
 from xtune.models.spec import ModelSpec, sizes
 
 _7B = sizes("baichuan", hidden=4096, layers=32, heads=32, intermediate=11008, vocab=64000)
-_13B = sizes("baichuan", hidden=5120, layers=40, heads=40, intermediate=13696, vocab=64000)
-_2_7B = {**_7B, "vocab_size": 125696}
-_2_13B = {**_13B, "vocab_size": 125696}
+_13B = sizes("baichuan", hidden=5120, layers=40, heads=40, intermediate=13696, vocab=64000, alibi=True)
+_2_7B = {**_7B, "vocab_size": 125696, "norm_head": True}
+_2_13B = {**_13B, "vocab_size": 125696, "norm_head": True}
 
 _baichuan = partial(ModelSpec, family="baichuan", context=4096, licence="Baichuan; commercial use on application")
 _baichuan2 = partial(ModelSpec, family="baichuan2", context=4096, licence="Baichuan 2; commercial use on application")
