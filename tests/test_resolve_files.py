@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import xtune
+from xtune.chat.open import choose_template
 from xtune.config.source import validate
 from xtune.errors import ConfigError
 from xtune.plugins import Components, Plugin
@@ -52,6 +53,12 @@ def test_a_template_can_be_a_file(tmp_path, tiny_model):
     file.write_text(json.dumps({"user": "U: {text}\n", "assistant": "A: ", "control": ["<|im_end|>"]}))
     run = resolve(config(tiny_model, "rows.json", "alpaca", template=str(file)))
     assert run.template == xtune.ChatTemplate(user="U: {text}\n", assistant="A: ", control=("<|im_end|>",))
+
+
+def test_a_chat_can_have_a_template_file_too(tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text('{"user": "U: {text}"}')
+    assert choose_template("no/model", None, str(file), None, Components([])) == xtune.ChatTemplate(user="U: {text}")
 
 
 @pytest.mark.parametrize(

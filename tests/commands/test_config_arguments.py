@@ -36,6 +36,10 @@ def test_model_and_seed(tmp_path):
     assert changed.model.path == "/models/小模型" and changed.seed == 7
 
 
+def test_template(tmp_path):
+    assert config(tmp_path, "--template", "mine.json").template == "mine.json"
+
+
 def test_data_keeps_the_mapper_and_forgets_the_old_file(tmp_path):
     (entry,) = config(tmp_path, "--data", "rows.json").data
     assert (entry.path, entry.mapper, entry.options, entry.system) == ("rows.json", "alpaca", {"output": "answer"}, "s")

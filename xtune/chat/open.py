@@ -10,6 +10,7 @@ from xtune.chat.session import Session
 from xtune.errors import ModelError
 from xtune.models.adapter import adapter_base, load_adapter
 from xtune.models.load import load_model, load_tokenizer, local_folder
+from xtune.resolve import find_template
 from xtune.templates.store import load_template
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ def choose_template(
     folders = [folder for folder in (adapter, local_folder(model, weights=False)) if folder and Path(folder).is_dir()]
     stored = next((template for folder in folders if (template := load_template(folder))), None)
     if name is not None:
-        if stored is not None and stored != found.templates[name]:
+        chosen = find_template(name, found)
+        if stored is not None and stored != chosen:
             log.warning("this model was trained with another chat template than %s: its answers may be poor", name)
-        return found.templates[name]
+        return chosen
     if stored is not None:
         return stored
     known = next((spec for spec in found.models.values() if spec.path == model), None)

@@ -14,7 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--adapter", metavar="DIR", help="adapter to load on top of the model")
     parser.add_argument("--bits", type=int, choices=[4, 8], help="load the model in 4 or 8 bits")
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"])
-    parser.add_argument("--prompt-template", metavar="NAME", help="chat template, in place of the one that was trained")
+    parser.add_argument("--prompt-template", metavar="NAME|FILE", help="chat template, in place of the trained one")
     parser.add_argument("--system", metavar="TEXT", default="", help="system message")
     parser.add_argument("--prompt", metavar="TEXT", help="answer this once and exit")
     parser.add_argument("--max-new-tokens", metavar="N", type=int, default=512)
