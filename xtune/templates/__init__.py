@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,14 @@ FAMILIES = (
 )  # fmt: skip
 
 
+@lru_cache(maxsize=1)
+def builtin() -> dict[str, ChatTemplate]:
+    """The templates that come with xtune, by name."""
+    families = [import_module(f"{__name__}.{family}") for family in FAMILIES]
+    return {name: template for family in families for name, template in family.TEMPLATES.items()}
+
+
 @hookimpl
 def register_templates(templates: Registry[ChatTemplate]) -> None:
-    for family in FAMILIES:
-        for name, template in import_module(f"{__name__}.{family}").TEMPLATES.items():
-            templates.add(name, template)
+    for name, template in builtin().items():
+        templates.add(name, template)

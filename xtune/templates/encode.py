@@ -13,7 +13,7 @@ import numpy as np
 
 from xtune.conversation import IGNORE, Conversation, Sample
 from xtune.errors import DataError
-from xtune.templates.plain_text import Control, PlainText, plain_text
+from xtune.templates.plain_text import Control, PlainText, plain_text, token_id
 from xtune.templates.plan import Plan, Planned
 from xtune.templates.render import Learn, Piece, find_template, form_of, pieces
 from xtune.templates.template import ChatTemplate
@@ -86,7 +86,7 @@ class Encoder:
         self.learn: Learn = learn
         self.too_long = too_long
         self.plain = plain_text(tokenizer, {*template.control, *template.markup})
-        spelled = tuple(name for name in template.markup if self.plain.id_of(name) is not None)
+        spelled = tuple(name for name in template.markup if token_id(tokenizer, name) is not None)
         self.form = form_of(replace(template, markup=spelled))
         self.controls = _Controls(self.plain)
         for name in ("begin", "system", "user", "assistant", "answer", "end"):

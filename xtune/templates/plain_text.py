@@ -45,7 +45,8 @@ class PlainText:
         for name, (_, token) in self.added.items():
             if token.special or (MARKUP.fullmatch(name) and name not in vocabulary):
                 names.add(name)
-        forbidden = {index: name for name in names if (index := self.id_of(name)) is not None}
+        names.discard(str(tokenizer.unk_token))  # what any unknown letter becomes
+        forbidden = {index: name for name in names if (index := token_id(tokenizer, name)) is not None}
         self.start: Tokenizer | None = None
         self.inside: Tokenizer | None = None
         if backend is not None:
@@ -61,7 +62,7 @@ class PlainText:
         token = special.get(name, name)
         if token is None and name == BOS:
             return None
-        index = self.id_of(token) if token is not None else None
+        index = token_id(self.tokenizer, token) if token is not None else None
         if index is None:
             raise ModelError(
                 f"the chat template writes a control token that the tokenizer does not have: got "
@@ -69,13 +70,6 @@ class PlainText:
             )
         flags = self.added.get(str(token), (index, None))[1]
         return Control(index, bool(flags and flags.lstrip), bool(flags and flags.rstrip))
-
-    def id_of(self, token: str) -> int | None:
-        """The id of a token by name; None where the tokenizer has none."""
-        index = self.tokenizer.convert_tokens_to_ids(token)
-        if not isinstance(index, int) or index < 0:
-            return None
-        return index if index != self.tokenizer.unk_token_id or token == self.tokenizer.unk_token else None
 
     def encode(self, texts: Sequence[str], inside: Sequence[bool]) -> list[list[int]]:
         """The ids of each text, in one call of the Rust tokenizer where there is one.
@@ -134,9 +128,17 @@ class PlainText:
         return any(index in self._encode_python(probe) for probe in probes)
 
     def _broken(self, text: str, inside: bool) -> list[int]:
-        """Ids of a text that spells control tokens which the vocabulary itself matches: each is broken in two."""
+        """Ids of a text that spells control tokens which the vocabulary itself matches: each is broken in two.
+
+        Where the name shows only after the tokenizer's normalization (full-width letters), the text is encoded letter
+        by letter.
+        """
         cuts = "|".join(rf"(?<={re.escape(name[0])})(?={re.escape(name[1:])})" for name in self.forbidden.values())
         parts = re.split(cuts, text)
+        if len(parts) == 1:
+            parts = list(text)
+        if len(parts) == 1:
+            return []
         return [index for ids in self.encode(parts, [inside] + [True] * (len(parts) - 1)) for index in ids]
 
 
@@ -145,16 +147,28 @@ def _encode(rust: Tokenizer | None, texts: Sequence[str]) -> list[list[int]]:
     return [encoding.ids for encoding in rust.encode_batch_fast(texts, add_special_tokens=False)]
 
 
+def token_id(tokenizer: PreTrainedTokenizerBase, name: str) -> int | None:
+    """The id of a token by name; None where the tokenizer has none."""
+    index = tokenizer.convert_tokens_to_ids(name)
+    if not isinstance(index, int) or index < 0:
+        return None
+    return index if index != tokenizer.unk_token_id or name == tokenizer.unk_token else None
+
+
 _MADE: WeakKeyDictionary[Any, dict[frozenset[str], PlainText]] = WeakKeyDictionary()
 
 
 def plain_text(tokenizer: PreTrainedTokenizerBase, control: Collection[str] = ()) -> PlainText:
-    """The PlainText of a tokenizer, made once: a private copy of a large vocabulary takes half a second."""
+    """The PlainText of a tokenizer, made once: a private copy of a large vocabulary takes half a second.
+
+    Templates share one, unless they have control tokens that the tokenizer does not flag as special.
+    """
     made = _MADE.setdefault(tokenizer, {})
-    key = frozenset(control)
-    if key not in made:
-        made[key] = PlainText(tokenizer, control)
-    return made[key]
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    own = frozenset(name for name in control if name not in special and token_id(tokenizer, name) is not None)
+    if own not in made:
+        made[own] = PlainText(tokenizer, own)
+    return made[own]
 
 
 def _without_control(backend: Tokenizer, names: Sequence[str]) -> tuple[Tokenizer, Tokenizer]:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from xtune.conversation import Conversation, Span, Turn
 from xtune.errors import DataError
+from xtune.templates import builtin
 from xtune.templates.template import BOS, EOS, FILTERS, SLOT, ChatTemplate
 
 Learn = Literal["assistant", "last", "all"]
@@ -45,7 +46,9 @@ def find_template(template: ChatTemplate | str) -> ChatTemplate:
     """The template itself, or the one that the registry has by this name."""
     if isinstance(template, ChatTemplate):
         return template
-    from xtune.plugins import components  # a name is a convenience of the public functions only
+    if template in builtin():  # no plugin can take the name, so none needs to be looked for
+        return builtin()[template]
+    from xtune.plugins import components
 
     found: ChatTemplate = components().templates[template]
     return found
@@ -117,6 +120,11 @@ def pieces(conversation: Conversation, form: Form, learn: Learn, generation_prom
             writer.tool(index, turn)
         else:
             raise DataError(_no_place(turn, form.template))
+    if writer.system and conversation.turns[0].role == "system":
+        raise DataError(
+            "the chat template writes the system message into the first question: got a conversation without a "
+            "question; add one, or drop the system message"
+        )
     writer.close(generation_prompt)
     return writer.out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from xtune.errors import ConfigError, suggestion
 from xtune.templates.template import ChatTemplate
@@ -50,12 +50,12 @@ def template_from(values: Any, where: str) -> ChatTemplate:
     """The template of JSON values; `where` is named in errors."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: a chat template is an object of fields: got {type(values).__name__}; mend it")
-    types = {field.name: str(field.type) for field in fields(ChatTemplate)}
+    kinds = get_type_hints(ChatTemplate)
     for name, value in values.items():
-        if name not in types:
-            raise ConfigError(f"{where}: unknown field of a chat template: got {name!r}; {suggestion(name, types)}")
-        if not _fits(value, types[name]):
-            raise ConfigError(f"{where}: {name} should be {types[name]}: got {value!r}; change it")
+        if name not in kinds:
+            raise ConfigError(f"{where}: unknown field of a chat template: got {name!r}; {suggestion(name, kinds)}")
+        if not _fits(value, kinds[name]):
+            raise ConfigError(f"{where}: {name} should be {_told(kinds[name])}: got {value!r}; change it")
     if "user" not in values:
         raise ConfigError(f"{where}: a chat template needs the field user; add it, with {{text}} where the text goes")
     fitting: dict[str, Any] = {
@@ -64,12 +64,18 @@ def template_from(values: Any, where: str) -> ChatTemplate:
     return ChatTemplate(**fitting)
 
 
-def _fits(value: Any, declared: str) -> bool:
-    """Whether a JSON value is of a field's declared type."""
-    if declared.startswith("tuple"):
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a JSON value is of a field's type."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if declared.startswith("Literal"):
-        return isinstance(value, str) and repr(value) in declared  # annotations are kept as text, in single quotes
-    if declared == "bool":
-        return isinstance(value, bool)
-    return isinstance(value, str) or (value is None and declared.endswith("None"))
+    return isinstance(value, kind)
+
+
+def _told(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if get_origin(kind) is tuple:
+        return "a list of strings"
+    return {str: "a string", bool: "true or false"}.get(kind, "a string or null")

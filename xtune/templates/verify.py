@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import product
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from xtune.conversation import Conversation, Turn
 from xtune.errors import ModelError, XtuneError
-from xtune.templates.encode import encode
+from xtune.templates.encode import Encoder
+from xtune.templates.render import pieces
 from xtune.templates.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 TODAY = date(2024, 7, 26)
 """The day on which templates that write the date are compared: the one that Llama's names."""
+DATE = re.compile(r"""strftime_now\((['"])(.*?)\1\)""")
 SYSTEMS = (None, "You answer in one word. ", "\n你是一名医生。")
 QUESTIONS = (
     "hi",
@@ -77,49 +80,47 @@ def conversations() -> Iterator[tuple[Conversation, bool]]:
 
 def compare(template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) -> Comparison:
     """Encodes conversations both ways. Raises ModelError where the tokenizer carries no chat template."""
-    check_own(tokenizer)
-    alike = refused = 0
-    differences = []
-    for conversation, generation_prompt in conversations():
-        theirs = own_ids(tokenizer, conversation, generation_prompt)
-        if theirs is None:
-            refused += 1
-            continue
-        ours = encode(conversation, template, tokenizer, generation_prompt=generation_prompt).ids
-        if ours == theirs:
-            alike += 1
-        else:
-            differences.append(_difference(tokenizer, conversation, generation_prompt, ours, theirs))
-    return Comparison(alike, tuple(differences), refused)
+    return _compare(template, tokenizer, _own_ids(tokenizer))
 
 
-def check_own(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raises ModelError where the tokenizer carries no chat template."""
-    if not tokenizer.chat_template:
-        raise ModelError(
-            f"there is nothing to compare with: got {tokenizer.name_or_path}, whose tokenizer carries no chat template; "
-            f"give a model whose tokenizer does"
-        )
+def _compare(
+    template: ChatTemplate, tokenizer: PreTrainedTokenizerBase, theirs: Sequence[list[int] | None]
+) -> Comparison:
+    encoder = Encoder(template, tokenizer)
+    compared = [(*case, ids) for case, ids in zip(conversations(), theirs, strict=True) if ids is not None]
+    planned = encoder.encode_whole(
+        pieces(conversation, encoder.form, encoder.learn, prompt) for conversation, prompt, _ in compared
+    )
+    differences = tuple(
+        _difference(tokenizer, conversation, prompt, ours.ids.tolist(), ids)
+        for (conversation, prompt, ids), ours in zip(compared, planned, strict=True)
+        if ours.ids.tolist() != ids
+    )
+    return Comparison(len(compared) - len(differences), differences, len(theirs) - len(compared))
 
 
-def own_ids(
-    tokenizer: PreTrainedTokenizerBase, conversation: Conversation, generation_prompt: bool
-) -> list[int] | None:
-    """Ids by the tokenizer's own chat template; None where that template refuses the conversation."""
+def _own_ids(tokenizer: PreTrainedTokenizerBase) -> list[list[int] | None]:
+    """Ids of all conversations by the tokenizer's own chat template; None where that template refuses one."""
     from jinja2.exceptions import TemplateError
 
-    messages: list[Any] = [{"role": turn.role, "content": turn.text} for turn in conversation.turns]
-    try:
-        ids: Any = tokenizer.apply_chat_template(
-            messages,
-            add_generation_prompt=generation_prompt,
-            return_dict=False,
-            strftime_now=TODAY.strftime,
-            date_string=TODAY.strftime("%d %b %Y"),
+    if not tokenizer.chat_template:
+        raise ModelError(
+            f"there is nothing to compare with: got {tokenizer.name_or_path}, whose tokenizer carries no chat "
+            f"template; give a model whose tokenizer does"
         )
-    except TemplateError:
-        return None
-    return list(ids)
+    own = DATE.sub(lambda match: repr(TODAY.strftime(match[2])), tokenizer.get_chat_template())
+    found: list[list[int] | None] = []
+    for conversation, prompt in conversations():
+        messages: list[Any] = [{"role": turn.role, "content": turn.text} for turn in conversation.turns]
+        options: dict[str, Any] = {"chat_template": own, "date_string": TODAY.strftime("%d %b %Y")}
+        try:
+            ids: Any = tokenizer.apply_chat_template(
+                messages, add_generation_prompt=prompt, return_dict=False, **options
+            )
+            found.append(list(ids))
+        except TemplateError:
+            found.append(None)
+    return found
 
 
 def best_match(
@@ -129,12 +130,12 @@ def best_match(
 
     Templates with control tokens that the tokenizer does not have are passed over. Raises ModelError as compare().
     """
-    check_own(tokenizer)
+    theirs = _own_ids(tokenizer)
     equal: list[str] = []
     nearest: tuple[str, Comparison] | None = None
     for name, template in templates.items():
         try:
-            found = compare(template, tokenizer)
+            found = _compare(template, tokenizer, theirs)
         except XtuneError:
             continue
         if not found.differences:
