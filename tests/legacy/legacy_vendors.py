@@ -149,9 +149,70 @@ def baichuan(c, w, ids):
     return x @ (head / head.norm(dim=1, keepdim=True) if c.get("norm_head") else head).T
 
 
+def llama_layer(c, w, p, x, mlp, scale=1.0):
+    """One Llama layer; what it adds is multiplied by `scale`."""
+    length, heads = len(x), c["num_attention_heads"]
+    h = norm(x, w[p + "input_layernorm.weight"], c["rms_norm_eps"])
+    q, k, v = (linear(w, f"{p}self_attn.{n}_proj", h).view(length, heads, -1) for n in "qkv")
+    q, k = (rotate(t, torch.arange(length), 10000.0) for t in (q, k))
+    x = x + linear(w, p + "self_attn.o_proj", attend(q, k, v)) * scale
+    return x + mlp(norm(x, w[p + "post_attention_layernorm.weight"], c["rms_norm_eps"])) * scale
+
+
+def gated(w, name, h):
+    return linear(w, f"{name}.down_proj", F.silu(linear(w, f"{name}.gate_proj", h)) * linear(w, f"{name}.up_proj", h))
+
+
+def minicpm(c, w, ids):
+    x, scale = (
+        w["model.embed_tokens.weight"][ids] * c["scale_emb"],
+        c["scale_depth"] / math.sqrt(c["num_hidden_layers"]),
+    )
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        x = llama_layer(c, w, p, x, lambda h, p=p: gated(w, p + "mlp", h), scale)
+    x = norm(x, w["model.norm.weight"], c["rms_norm_eps"])
+    return x / (c["hidden_size"] / c["dim_model_base"]) @ w["lm_head.weight"].T
+
+
+def deepseek(c, w, ids):
+    def experts(p):
+        def mix(h):
+            scores = (h @ w[p + "gate.weight"].T).softmax(-1)
+            kept = scores >= scores.sort(-1).values[:, -c["num_experts_per_tok"], None]
+            every = [gated(w, f"{p}experts.{e}", h) * (scores * kept)[:, e, None] for e in range(c["n_routed_experts"])]
+            return sum(every) + gated(w, p + "shared_experts", h)
+
+        return mix
+
+    x = w["model.embed_tokens.weight"][ids]
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        dense = i < c["first_k_dense_replace"]
+        x = llama_layer(c, w, p, x, (lambda h, p=p: gated(w, p + "mlp", h)) if dense else experts(p + "mlp."))
+    return norm(x, w["model.norm.weight"], c["rms_norm_eps"]) @ w["lm_head.weight"].T
+
+
 LLAMA_MLP = {"mlp.gate_proj.weight": "ih", "mlp.up_proj.weight": "ih", "mlp.down_proj.weight": "hi"}
 LLAMA_NORMS = {"input_layernorm.weight": "h", "post_attention_layernorm.weight": "h"}
+LLAMA_ATTENTION = {f"self_attn.{n}_proj.weight": "hh" for n in "qkvo"}
+LLAMA_REST = {"model.embed_tokens.weight": "vh", "model.norm.weight": "h", "lm_head.weight": "vh"}
+EXPERTS = {"mlp.gate.weight": "eh"} | {
+    f"mlp.{owner}.{name}_proj.weight": "hx" if name == "down" else "xh"
+    for owner in [f"experts.{number}" for number in range(6)]
+    for name in ("gate", "up", "down")
+}
+EXPERTS |= {
+    f"mlp.shared_experts.{name}_proj.weight": "hs" if name == "down" else "sh" for name in ("gate", "up", "down")
+}
 LAYOUTS = {
+    "minicpm": (minicpm, "model.layers.", LLAMA_ATTENTION | LLAMA_MLP | LLAMA_NORMS, LLAMA_REST),
+    "deepseek": (
+        deepseek,
+        "model.layers.",
+        LLAMA_ATTENTION | EXPERTS | LLAMA_NORMS,
+        LLAMA_REST | {f"model.layers.0.{name}": letters for name, letters in LLAMA_MLP.items()},
+    ),
     "internlm": (
         internlm,
         "model.layers.",
@@ -212,6 +273,10 @@ def vendor_config(family, *, heads=4, kv=None, dim=16, inner=96, layers=2, vocab
         "chatglm": {"ffn_hidden_size": inner, "kv_channels": dim, "multi_query_group_num": kv, "num_layers": layers}
         | {"layernorm_epsilon": 1e-5, "padded_vocab_size": vocabulary, "seq_length": trained, "add_qkv_bias": True},
         "baichuan": {"intermediate_size": inner},
+        "minicpm": {"intermediate_size": inner, "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 16},
+        "deepseek": {"intermediate_size": inner, "n_routed_experts": 6, "n_shared_experts": 2, "num_experts_per_tok": 3}
+        | {"moe_intermediate_size": 24, "first_k_dense_replace": 1, "moe_layer_freq": 1, "norm_topk_prob": False}
+        | {"scoring_func": "softmax", "aux_loss_alpha": 0.001},
     }[family]
     code = {"auto_map": {"AutoModelForCausalLM": f"modeling_{family}.TheirClass"}, "architectures": ["TheirClass"]}
     return {**shared, **own, **code, "model_type": family, **extra}
@@ -225,7 +290,7 @@ def vendor_weights(family, config, seed=0):
     kv = config.get("num_key_value_heads") or config.get("multi_query_group_num") or heads
     inner = config.get("ffn_hidden_size") or config["intermediate_size"] // (2 if family == "qwen" else 1)
     size = {"h": hidden, "i": inner, "j": 2 * inner, "v": config["vocab_size"], "a": heads * dim, "r": dim // 4}
-    size["p"] = (heads + 2 * kv) * dim
+    size |= {"p": (heads + 2 * kv) * dim, "e": 6, "x": 24, "s": 48}
     random = torch.Generator().manual_seed(seed)
 
     def tensor(letters):
@@ -234,7 +299,9 @@ def vendor_weights(family, config, seed=0):
 
     weights = {name: tensor(letters) for name, letters in rest.items()}
     for number in range(config.get("num_layers", config["num_hidden_layers"])):
-        weights |= {f"{prefix}{number}.{name}": tensor(letters) for name, letters in layer.items()}
+        dense = number < config.get("first_k_dense_replace", 0)
+        names = {name: letters for name, letters in layer.items() if not (dense and name in EXPERTS)}
+        weights |= {f"{prefix}{number}.{name}": tensor(letters) for name, letters in names.items()}
     return weights
 
 
@@ -273,6 +340,8 @@ VARIANTS = {
     "baichuan_7b": ("baichuan", {"max_position_embeddings": 64}),
     "baichuan_13b": ("baichuan", {"heads": 5, "model_max_length": 64}),
     "baichuan2_7b": ("baichuan", {"max_position_embeddings": 64, "norm_head": True, "dim": 12}),
+    "minicpm": ("minicpm", {"heads": 3}),
+    "deepseek_moe": ("deepseek", {"layers": 3}),
     "baichuan2_13b": ("baichuan", {"heads": 12, "dim": 8, "model_max_length": 64, "norm_head": True}),
 }
 """Checkpoints of other shapes than the golden ones: grouped queries, heads that are no power of two, odd widths."""

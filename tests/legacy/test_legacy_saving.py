@@ -109,7 +109,7 @@ def test_weight_operations_need_no_parameter_shapes(tmp_path, monkeypatch):
             assert torch.equal(join_qkv([q, k, v], Sizes, grouped=grouped), fused)
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if "13b" not in name])
+@pytest.mark.parametrize("name", [name for name in VARIANTS if "13b" not in name and "moe" not in name])
 def test_the_native_layout_computes_the_same_without_xtune(name, tmp_path):
     folder, config, _, _ = variant(name, tmp_path / "vendor")
     model = xtune.load_model(folder, dtype="float32").eval()
@@ -174,6 +174,12 @@ def test_merging_writes_either_layout(whole_model, layout, tmp_path):
 def test_alibi_has_no_native_layout(tmp_path):
     model = xtune.load_model(variant("baichuan_13b", tmp_path)[0])
     with pytest.raises(ModelError, match=r"ALiBi has no native layout: got Baichuan-13B; keep the vendor's"):
+        save_native(model, tmp_path / "native")
+
+
+def test_deepseek_moe_has_no_native_layout(tmp_path):
+    model = xtune.load_model(variant("deepseek_moe", tmp_path)[0])
+    with pytest.raises(ModelError, match="DeepSeek-MoE has no native layout: no class of transformers computes it"):
         save_native(model, tmp_path / "native")
 
 

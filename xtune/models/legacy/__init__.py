@@ -1,4 +1,4 @@
-"""InternLM, InternLM2, Qwen-1, ChatGLM2/3 and Baichuan as native classes: the vendors' layouts, none of their code.
+"""InternLM, Qwen-1, ChatGLM, Baichuan, MiniCPM and DeepSeek-MoE: the vendors' layouts, none of the vendors' code.
 
 Their repositories carry Python files that current transformers cannot run, or runs to wrong numbers. A checkpoint is
 known by what its config says; see docs/legacy_models.md for what was verified and how.
@@ -19,6 +19,8 @@ MODELS = {
     "qwen": ("xtune.models.legacy.qwen", "QWenLMHeadModel"),
     "chatglm": ("xtune.models.legacy.chatglm", "ChatGLMForConditionalGeneration"),
     "baichuan": ("xtune.models.legacy.baichuan", "BaichuanForCausalLM"),
+    "minicpm": ("xtune.models.legacy.minicpm", "MiniCPMForCausalLM"),
+    "deepseek": ("xtune.models.legacy.deepseek", "DeepseekForCausalLM"),
 }
 """model_type in config.json -> our class and where it is."""
 

@@ -17,9 +17,8 @@ class Names:
     def __init__(self, family: Any, config: Any) -> None:
         self.config = config
         self.renamings = [one for one in family.weight_map if not isinstance(one, WeightConverter)]
-        self.fused: WeightConverter | None = next(
-            (one for one in family.weight_map if isinstance(one, WeightConverter)), None
-        )
+        fused = (one for one in family.weight_map if isinstance(one, WeightConverter))
+        self.fused: WeightConverter | None = next(fused, None)
         with torch.device("meta"):
             model = family(config)
         linear = (torch.nn.Linear, torch.nn.Embedding)
