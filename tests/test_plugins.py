@@ -315,3 +315,10 @@ def test_an_entry_point_without_a_distribution_goes_by_its_own_name():
     entry = EntryPoint("nameless", "no_such_module", "xtune")
     with pytest.raises(PluginError, match="plugin nameless cannot be imported"):
         components([entry])
+
+
+def test_a_distribution_that_lost_its_metadata_goes_by_its_entry_point(plugin, tmp_path):
+    plugin("import no_such_module")
+    (tmp_path / "1.2" / "xtune_hello-1.2.dist-info" / "METADATA").unlink()
+    with pytest.raises(PluginError, match="plugin xtune_hello_entry cannot be imported: ModuleNotFoundError"):
+        components()

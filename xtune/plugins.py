@@ -116,16 +116,14 @@ def find() -> list[EntryPoint]:
     chosen = os.environ.get("XTUNE_PLUGINS")
     if chosen is None:
         return found
-    names = {_normal(key): key for entry in found for key in (entry.name, _distribution(entry)[0])}
+    known = {key: name for entry in found for key, name in _names(entry).items()}
     wanted = {_normal(name): name.strip() for name in chosen.split(",") if name.strip()}
     for key, name in wanted.items():
-        if key not in names:
+        if key not in known:
             raise PluginError(
-                f"XTUNE_PLUGINS names a plugin that is not installed: got {name!r}; {suggestion(name, names.values())}"
+                f"XTUNE_PLUGINS names a plugin that is not installed: got {name!r}; {suggestion(name, known.values())}"
             )
-    return [
-        entry for entry in found if not wanted.keys().isdisjoint(map(_normal, (entry.name, _distribution(entry)[0])))
-    ]
+    return [entry for entry in found if wanted.keys() & _names(entry).keys()]
 
 
 def load_plugin(entry: EntryPoint) -> Plugin:
@@ -135,7 +133,7 @@ def load_plugin(entry: EntryPoint) -> Plugin:
     cannot be imported, or does not fit the hooks.
     """
     name, version = _distribution(entry)
-    if entry.dist:
+    if entry.dist and version:
         check_distribution(entry.dist)
     try:
         plugin = Plugin(name, version, entry.load())
@@ -150,12 +148,18 @@ def load_plugin(entry: EntryPoint) -> Plugin:
 
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:
-    """Name and version of the distribution behind an entry point."""
-    return (entry.dist.name, entry.dist.version) if entry.dist else (entry.name, "")
+    """Name and version of the distribution behind an entry point; the entry point's name where it has no metadata."""
+    found = entry.dist
+    return (found.name, found.version) if found and found.name else (entry.name, "")
+
+
+def _names(entry: EntryPoint) -> dict[str, str]:
+    """What XTUNE_PLUGINS may call an entry point, its own name or its distribution's, by what to compare."""
+    return {_normal(name): name for name in (entry.name, _distribution(entry)[0])}
 
 
 def _normal(name: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
+    """A name as PEP 503 compares those of distributions."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
