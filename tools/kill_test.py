@@ -1,6 +1,6 @@
 """Kills a training run with SIGKILL at random moments, resumes it each time, and compares the end with a quiet run's.
 
-    python tools/kill_test.py --kills 50 [--seed 0] [--tuning lora|full] [--keep DIR]
+    python tools/kill_test.py --kills 50 [--seed 0] [--epochs 12] [--tuning lora|full] [--keep DIR]
 
 The run is small and everything else is real: a Llama of two layers with dropout in its adapters, two data sets,
 packing, several epochs, accumulation, a checkpoint every other step. Every second kill waits until a checkpoint is
@@ -31,19 +31,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--tuning", choices=["lora", "full"], default="lora")
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it")
     args = parser.parse_args(arguments)
     root = args.keep or Path(tempfile.mkdtemp(prefix="kill-test-"))
     root.mkdir(parents=True, exist_ok=True)
     try:
-        return kill_test(root, args.kills, random.Random(args.seed), args.tuning)
+        return kill_test(root, args.kills, random.Random(args.seed), make_config(root, args.tuning, args.epochs))
     finally:
         if args.keep is None:
             shutil.rmtree(root)
 
 
-def kill_test(root: Path, kills: int, moments: random.Random, tuning: str) -> int:
+def kill_test(root: Path, kills: int, moments: random.Random, config: Any) -> int:
     import matplotlib.figure  # noqa: F401  what follows is imported here once, for all the forks
     import peft  # noqa: F401
     import torch
@@ -54,7 +55,6 @@ def kill_test(root: Path, kills: int, moments: random.Random, tuning: str) -> in
     import xtune.engine.save  # noqa: F401
 
     torch.set_num_threads(1)
-    config = make_config(root, tuning)
     began = time.monotonic()
     wait(start(config, root / "quiet"))
     length = time.monotonic() - began
@@ -165,7 +165,7 @@ def losses(work_dir: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name not in TIMED} for row in rows]
 
 
-def make_config(root: Path, tuning: str) -> Any:
+def make_config(root: Path, tuning: str, epochs: int) -> Any:
     """A model, a tokenizer and two data sets in `root`, and the config of a run on them."""
     from xtune.config.source import validate
 
@@ -182,7 +182,7 @@ def make_config(root: Path, tuning: str) -> Any:
         "pack": True,
         "optimizer": {"lr": 1e-3},
         "schedule": {"name": "cosine", "warmup_ratio": 0.1},
-        "train": {"batch_size": 2, "accumulate": 3, "epochs": 12},
+        "train": {"batch_size": 2, "accumulate": 3, "epochs": epochs},
         "checkpoint": {"every": 2, "keep": 2, "best": True},
         "evaluation": {"every": 5, "holdout": 0.1},
     }

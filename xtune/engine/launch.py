@@ -182,20 +182,26 @@ def _start_rank(command: Sequence[str], number: int, processes: int, folder: Pat
 
 
 def _tell(ranks: Sequence[subprocess.Popen[bytes]], folder: Path) -> int:
-    """Prints why the run failed: the earliest error that a rank told, else what the ranks' ends tell."""
-    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("[0-9]*.json")}
-    if records:
+    """Prints why the run failed, and returns its exit code.
+
+    A rank that was killed is the reason, for it could not speak; else the earliest error that a rank told; else that a
+    rank ended without a word.
+    """
+    node = int(os.environ.get("NODE_RANK", 0)) * len(ranks)
+    ends = {node + number: rank.poll() for number, rank in enumerate(ranks)}
+    records = {int(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("[0-9]*.json")}
+    killed = [number for number, code in ends.items() if code is not None and code < 0]
+    if not killed and records:
         first, record = min(records.items(), key=lambda item: item[1]["time"])
         print(record["text"].replace("xtune: error: ", f"xtune: error: rank {first}: "), file=sys.stderr)
         return int(record["code"])
-    for number, rank in enumerate(ranks):
-        code = rank.poll()
-        if code:
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            print(f"xtune: error: rank {number} {how}; the other ranks are ended", file=sys.stderr)
-            kept = folder / f"{number}.stderr"
-            print(kept.read_text(encoding="utf-8", errors="replace")[-4000:], end="", file=sys.stderr)
-            return 1
+    first = (killed or [number for number, code in ends.items() if code])[0]
+    code = ends[first] or 0
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    print(f"xtune: error: rank {first} {how}; the other ranks are ended", file=sys.stderr)
+    if first > 0:
+        kept = folder / f"{first}.stderr"
+        print(kept.read_text(encoding="utf-8", errors="replace")[-4000:], end="", file=sys.stderr)
     return 1
 
 
