@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +25,14 @@ def readable(templates):
     from readable import readable_tokenizer
 
     return readable_tokenizer(name for template in templates.values() for name in (*template.control, *template.markup))
+
+
+@pytest.fixture(scope="session")
+def vendors(shared):
+    """The vendors' tokenizers by the name of their folder, each loaded once."""
+    from xtune import load_tokenizer
+
+    return lru_cache(lambda folder: load_tokenizer(shared / "data/tokenizers" / folder))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from xtune import Conversation, Turn, encode, load_tokenizer
+from xtune import Conversation, Turn, encode
 
 TEMPLATES = (
     "baichuan2_chat",
@@ -18,9 +18,9 @@ TEMPLATES = (
 
 
 @pytest.fixture(params=TEMPLATES)
-def golden(request, shared):
+def golden(request, shared, vendors):
     values = json.loads((shared / "golden/chat_prompts" / f"{request.param}.json").read_text(encoding="utf-8"))
-    return values, load_tokenizer(shared / "data/tokenizers" / values["tokenizer"])
+    return values, vendors(values["tokenizer"])
 
 
 def test_prompt_ids_equal_the_vendors(golden):

@@ -3,9 +3,9 @@
 import pytest
 from readable import marked, readable_tokenizer
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from xtune import ChatTemplate, Conversation, Turn, encode, load_tokenizer
+from xtune import ChatTemplate, Conversation, Turn, encode
 from xtune.errors import ModelError
 from xtune.templates.plain_text import PlainText
 
@@ -40,8 +40,8 @@ def test_real_tokenizer(smollm2):
     ("folder", "template"),
     [("llama3_1", "llama3_chat"), ("qwen3", "qwen3_chat"), ("qwen3", "yi_chat"), ("llama2", "llama2_chat")],
 )
-def test_official_tokenizers(shared, folder, template):
-    tokenizer = AutoTokenizer.from_pretrained(shared / "data/tokenizers" / folder)
+def test_official_tokenizers(vendors, folder, template):
+    tokenizer = vendors(folder)
     names = [token.content for token in tokenizer.added_tokens_decoder.values()]
     check_spelled(template, tokenizer, names[:12] + names[-12:], answers=template != "qwen3_chat")
 
@@ -58,8 +58,8 @@ def test_official_tokenizers(shared, folder, template):
         ("qwen", "qwen_chat", ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|extra_0|>")),
     ],
 )
-def test_legacy_tokenizers(shared, folder, template, names):
-    check_spelled(template, load_tokenizer(shared / "data/tokenizers" / folder), names)
+def test_legacy_tokenizers(vendors, folder, template, names):
+    check_spelled(template, vendors(folder), names)
 
 
 def word_tokenizer(words, *, scheme):

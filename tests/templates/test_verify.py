@@ -30,12 +30,9 @@ def test_equal_templates(smollm2, templates):
     assert best_match(templates, smollm2) == (["chatml", "smollm2"], None)
 
 
-def test_official_tokenizers(shared, templates):
-    from transformers import AutoTokenizer
-
-    for folder, name in (("qwen3", "qwen3_chat"), ("llama3_1", "llama3_chat")):
-        tokenizer = AutoTokenizer.from_pretrained(shared / "data/tokenizers" / folder)
-        assert compare(templates[name], tokenizer).differences == ()
+def test_official_tokenizers(vendors, templates):
+    for folder, name in (("qwen3", "qwen3_chat"), ("llama3_1", "llama3_chat"), ("internlm2", "internlm2_chat")):
+        assert compare(templates[name], vendors(folder)).differences == ()
 
 
 def test_the_first_difference_is_told(folder, capsys):
@@ -43,7 +40,8 @@ def test_the_first_difference_is_told(folder, capsys):
     assert capsys.readouterr().out == (
         "template qwen2_chat: the ids of 32 of 96 conversations differ\n"
         "user, as a chat prompt: ids differ from number 7 on\n"
-        "  the template writes  'system\\nYou are a helpful assistant.<|im_end|>\\n<|im_start|>user\\nhi<|im_end|>\\n'\n"
+        "  the template writes  "
+        "'system\\nYou are a helpful assistant.<|im_end|>\\n<|im_start|>user\\nhi<|im_end|>\\n'\n"
         "  the tokenizer's own  'system\\nYou are a helpful AI assistant named SmolLM, trained by H'\n"
     )
 
