@@ -68,7 +68,10 @@ def test_a_chat_can_have_a_template_file_too(tmp_path):
             "./absent.json",
             "chat template file does not exist: got ./absent.json; give a .json file, or a registered name",
         ),
-        ("mine.jinja", "cannot be a Jinja file, which does not say what is learnt: got mine.jinja; write its parts to"),
+        (
+            "mine.jinja",
+            "cannot be a Jinja file, which does not say what is learnt: got mine.jinja; write the fields of",
+        ),
         ("chatlm", "unknown template: got 'chatlm'; did you mean"),
     ],
 )

@@ -149,7 +149,7 @@ def find_template(name: str, found: Components) -> ChatTemplate:
     if name.endswith((".jinja", ".jinja2", ".j2")):
         raise ConfigError(
             f"a chat template cannot be a Jinja file, which does not say what is learnt: got {name}; "
-            f"write its parts to a .json file (xtune list-templates shows those of the built-in ones)"
+            f"write the fields of xtune.ChatTemplate to a .json file"
         )
     if not name.endswith(".json"):
         return found.templates[name]
