@@ -3,13 +3,14 @@
 #   make test     every check and test        make check    the fast half
 #   make plugins-test  install, train with and uninstall the worked plugins
 #   make configs  write the generated configs again
+#   make rehearse run every config in small: about half an hour on 2 cores
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test plugins-test check configs install clean
+.PHONY: demo test plugins-test check configs rehearse install clean
 
 install: $(VENV)/installed
 
@@ -59,6 +60,9 @@ check: install
 
 configs: install
 	$(BIN)/python tools/generate_configs.py
+
+rehearse: install
+	$(BIN)/python tools/rehearse_all.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
