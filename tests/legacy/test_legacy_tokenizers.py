@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 
 import xtune
 from xtune.convert.layout import save_native_tokenizer
-from xtune.models.legacy.tiktoken import CONTROL, WORDS
+from xtune.models.legacy.tiktoken import ChatGLM4Tokenizer, QWenTokenizer
 
 NAMES = ["internlm", "internlm2", "baichuan_7b", "baichuan2", "chatglm3", "qwen"]
 
@@ -54,7 +54,16 @@ def test_decoding_gives_the_vendors_text_but_for_spaces_around_special_tokens(go
 @pytest.mark.parametrize("golden", NAMES, indirect=True)
 def test_no_control_token_comes_from_plain_text(golden):
     tokenizer, expected = golden
-    names = ["<eoh>", "<eoa>", "<reserved_102>", "<reserved_106>", "<s>", "</s>", *CONTROL[:3], "[UNUSED_TOKEN_146]"]
+    names = [
+        "<eoh>",
+        "<eoa>",
+        "<reserved_102>",
+        "<reserved_106>",
+        "<s>",
+        "</s>",
+        *QWenTokenizer.control[:3],
+        "[UNUSED_TOKEN_146]",
+    ]
     names += ["<|user|>", "<|system|>", "[gMASK]", "sop", "<|action_start|>", "<TOKENS_UNUSED_3>"]
     control = {number for number in map(tokenizer.convert_tokens_to_ids, names) if number} | set(
         tokenizer.all_special_ids
@@ -142,15 +151,15 @@ def test_settings_survive_saving(vocabulary, tmp_path):
     assert json.loads((tmp_path / "tokenizer_config.json").read_text())["tokenizer_class"] == "InternLMTokenizer"
 
 
-def tiktoken_ids(text, ranks, plain):
+def tiktoken_ids(text, ranks, kind, plain):
     """Byte-pair encoding by rank, as tiktoken defines it."""
-    text, ids = unicodedata.normalize("NFC", text), []
-    cut = regex.compile("(" + "|".join(map(regex.escape, CONTROL)) + ")")
+    text, ids = unicodedata.normalize("NFC", text) if kind is QWenTokenizer else text, []
+    cut = regex.compile("(" + "|".join(map(regex.escape, kind.control)) + ")")
     for part in [text] if plain else cut.split(text):
-        if not plain and part in CONTROL:
-            ids.append(len(ranks) + CONTROL.index(part))
+        if not plain and part in kind.control:
+            ids.append(len(ranks) + kind.control.index(part))
             continue
-        for word in regex.findall(WORDS, part):
+        for word in regex.findall(kind.words, part):
             pieces = [bytes([byte]) for byte in word.encode()]
             if word.encode() in ranks:
                 pieces = [word.encode()]
@@ -164,30 +173,24 @@ def tiktoken_ids(text, ranks, plain):
     return ids
 
 
-def test_tiktoken_vocabularies_are_read_exactly(tmp_path):
-    words = [
-        b"th",
-        b"he",
-        b"the",
-        b" t",
-        b" the",
-        b"  ",
-        b"   ",
-        b"\n\n",
-        "训".encode(),
-        "练".encode(),
-        "训练".encode(),
-    ]
-    tokens = [bytes([byte]) for byte in range(256)] + [b"mo", b"el", b"del", b"model", "训".encode()[:2], *words]
+@pytest.mark.parametrize("kind", [QWenTokenizer, ChatGLM4Tokenizer])
+def test_tiktoken_vocabularies_are_read_exactly(kind, tmp_path):
+    words = [b"th", b"he", b"the", b" t", b" the", b"  ", b"   ", b"\n\n", b"12", b"34", "训".encode(), "训练".encode()]
+    parts = [b"mo", b"el", b"del", b"model", "训".encode()[:2], "练".encode()]
+    tokens = [bytes([byte]) for byte in range(256)] + parts + words
     ranks = {token: rank for rank, token in enumerate(tokens)}
     lines = [f"{base64.b64encode(token).decode()} {rank}" for token, rank in ranks.items()]
-    (tmp_path / "qwen.tiktoken").write_text("\n".join(lines) + "\n")
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "QWenTokenizer"}))
+    file = kind.vocab_files_names["vocab_file"]
+    (tmp_path / file).write_text("\n".join(lines) + "\n")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind.__name__}))
     tokenizer = xtune.load_tokenizer(tmp_path)
-    control = "<|im_start|> <|im_end|>\u0338 e\u0301 <|extra_7|>"
-    for text in [*texts(3), control, "model" * 9, "the   the \n\n the", "it's 123"]:
-        assert tokenizer.encode(text) == tiktoken_ids(text, ranks, plain=False)
-        assert tokenizer(text, split_special_tokens=True)["input_ids"] == tiktoken_ids(text, ranks, plain=True)
-        assert tokenizer.decode(tokenizer.encode(text)) == unicodedata.normalize("NFC", text)
+    prefix = [len(ranks) + kind.control.index(name) for name in kind.prefix]
+    control = "<|im_start|> <|im_end|>\u0338 e\u0301 <|extra_7|> <|user|>\n[gMASK]<sop>"
+    for text in [*texts(3), control, "model" * 9, "the   the \n\n the", "it's 123456"]:
+        assert tokenizer.encode(text) == prefix + tiktoken_ids(text, ranks, kind, plain=False)
+        plain = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        assert plain == tiktoken_ids(text, ranks, kind, plain=True)
+        assert tokenizer.decode(plain) == (unicodedata.normalize("NFC", text) if kind.normalise else text)
     tokenizer.save_pretrained(tmp_path / "saved")
-    assert (tmp_path / "saved" / "qwen.tiktoken").read_bytes() == (tmp_path / "qwen.tiktoken").read_bytes()
+    assert (tmp_path / "saved" / file).read_bytes() == (tmp_path / file).read_bytes()
+    assert xtune.load_tokenizer(tmp_path / "saved").encode(control) == tokenizer.encode(control)

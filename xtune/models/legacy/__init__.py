@@ -34,6 +34,7 @@ TOKENIZERS = {
     "BaichuanTokenizer": "xtune.models.legacy.sentencepiece",
     "ChatGLMTokenizer": "xtune.models.legacy.sentencepiece",
     "QWenTokenizer": "xtune.models.legacy.tiktoken",
+    "ChatGLM4Tokenizer": "xtune.models.legacy.tiktoken",
 }
 """The vendors' tokenizer classes, as their tokenizer_config.json names them, and where ours of that name are."""
 
