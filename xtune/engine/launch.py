@@ -81,7 +81,8 @@ def process_group(*, needed: bool = False) -> Iterator[None]:
             logging.getLogger("xtune").setLevel(logging.ERROR)  # what all ranks would say, the first one says
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
         try:
-            yield
+            with failures_told():  # before the group is left, which the others would see as an error of ours
+                yield
         finally:
             dist.destroy_process_group()
 

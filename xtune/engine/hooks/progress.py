@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from xtune.data.report import Report
 from xtune.engine.hooks.hook import Hook, RunFacts
 
 LINE_EVERY = 10.0
@@ -28,6 +29,7 @@ class ProgressHook(Hook):
 
     def started(self, facts: RunFacts) -> None:
         self.facts = facts
+        self.console.print(Report.from_json(facts.about["data"]["report"]).table())
         self.console.print(facts.about["summary"], markup=False)
         if self.console.is_terminal:
             self.bar = Progress(
