@@ -117,12 +117,24 @@ def measure(python: str, job: str, rows: Path, tokenizer: str, threads: int) -> 
 
 def print_table(results: dict[str, Result], threads: int) -> None:
     print(f"\n{threads} thread{'s' * (threads > 1)}")
-    print("| | rows/s | of raw | tokens | fill | peak MiB |\n|---|---|---|---|---|---|")
+    print("| | rows/s | of raw | CPU s | tokens | fill | peak MiB |\n|---|---|---|---|---|---|---|")
     raw = results["raw"]["seconds"]
     for result in results.values():
         fill = f"{result['fill']:.4f}" if "fill" in result else "-"
         speed = f"{result['rows'] / result['seconds']:,.0f} | {raw / result['seconds']:.2f}"
-        print(f"| {result['name']} | {speed} | {result['tokens']:,} | {fill} | {result['peak_mib']:.0f} |")
+        used = f"{result['cpu']:.1f} | {result['tokens']:,}"
+        print(f"| {result['name']} | {speed} | {used} | {fill} | {result['peak_mib']:.0f} |", flush=True)
+
+
+def stopwatch() -> Callable[[], dict[str, float]]:
+    """Starts now; the function it gives tells the seconds since, and those of processor time, of children too."""
+    wall, cpu = perf_counter(), _cpu()
+    return lambda: {"seconds": perf_counter() - wall, "cpu": _cpu() - cpu}
+
+
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def peak_mib() -> float:
@@ -145,13 +157,13 @@ def raw(rows: Path, tokenizer: str, threads: int) -> Result:
     conversations = [alpaca(row) for row in json.loads(rows.read_text(encoding="utf-8"))]
     texts = ["".join(span.text for span in render(one, "chatml")) for one in conversations]
     rust = AutoTokenizer.from_pretrained(tokenizer).backend_tokenizer
-    start = perf_counter()
+    elapsed = stopwatch()
     tokens = 0
     for first in range(0, len(texts), 1000):
         tokens += sum(map(len, rust.encode_batch_fast(texts[first : first + 1000], add_special_tokens=False)))
-    seconds = perf_counter() - start
+    figures = elapsed()
     name = f"raw encode_batch_fast ({versions('tokenizers')})"
-    return {"name": name, "rows": len(texts), "seconds": seconds, "tokens": tokens, "peak_mib": peak_mib()}
+    return {"name": name, "rows": len(texts), **figures, "tokens": tokens, "peak_mib": peak_mib()}
 
 
 def xtune(rows: Path, tokenizer: str, threads: int) -> Result:
@@ -166,10 +178,9 @@ def xtune(rows: Path, tokenizer: str, threads: int) -> Result:
     from xtune.templates.render import find_template
 
     encoder = Encoder(find_template("chatml"), AutoTokenizer.from_pretrained(tokenizer), max_length=MAX_LENGTH)
-    start = perf_counter()
+    elapsed = stopwatch()
     report = prepare([Feed(open_source(rows), alpaca)], encoder).report
-    seconds = perf_counter() - start
-    figures = {"rows": report.read, "seconds": seconds, "tokens": report.tokens, "fill": report.fill}
+    figures = {**elapsed(), "rows": report.read, "tokens": report.tokens, "fill": report.fill}
     return {"name": f"xtune {__version__}", **figures, "peak_mib": peak_mib()}
 
 
@@ -182,26 +193,27 @@ def trl(rows: Path, tokenizer: str, threads: int) -> Result:
     vocabulary = AutoTokenizer.from_pretrained(tokenizer)
     size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(vocabulary), **size))
-    seconds = {}
+    times = []
     prepare = SFTTrainer._prepare_dataset
 
     def timed(*args: Any, **kwargs: Any) -> Any:
-        start = perf_counter()
+        elapsed = stopwatch()
         found = prepare(*args, **kwargs)
-        seconds["prepare"] = perf_counter() - start
+        times.append(elapsed())
         return found
 
     SFTTrainer._prepare_dataset = timed
-    start = perf_counter()
+    elapsed = stopwatch()
     data = load_dataset("json", data_files=str(rows), split="train")
     data = data.map(_exchange, remove_columns=data.column_names, num_proc=threads if threads > 1 else None)
-    seconds["load"] = perf_counter() - start
+    times.append(elapsed())
     options = {"max_length": MAX_LENGTH, "packing": True, "packing_strategy": "bfd", "report_to": "none"}
     options |= {"dataset_num_proc": threads if threads > 1 else None, "use_cpu": True, "bf16": False}
     arguments = SFTConfig(output_dir=str(rows.parent / "trl"), **options)
     trainer = SFTTrainer(model, arguments, train_dataset=data, processing_class=vocabulary)
     tokens = [len(pack) for pack in trainer.train_dataset["input_ids"]]
-    figures = {"rows": len(data), "seconds": sum(seconds.values()), "tokens": sum(tokens)}
+    figures = {key: sum(time[key] for time in times) for key in ("seconds", "cpu")}
+    figures |= {"rows": len(data), "tokens": sum(tokens)}
     fill = sum(tokens) / len(tokens) / MAX_LENGTH
     return {"name": versions("trl"), **figures, "fill": fill, "peak_mib": peak_mib()}
 
@@ -237,12 +249,12 @@ def llamafactory(rows: Path, tokenizer: str, threads: int) -> Result:
     model_args, data_args, training_args, _, _ = get_train_args(options)
     vocabulary = AutoTokenizer.from_pretrained(tokenizer)
     template = get_template_and_fix_tokenizer(vocabulary, data_args)
-    start = perf_counter()
+    elapsed = stopwatch()
     found = get_dataset(template, model_args, data_args, training_args, stage="sft", tokenizer=vocabulary)
-    seconds = perf_counter() - start
+    figures: dict[str, Any] = elapsed()
     packs = [_without_tail(ids, vocabulary.pad_token_id) for ids in found["train_dataset"]["input_ids"]]
     fill = sum(packs) / len(packs) / MAX_LENGTH
-    figures = {"rows": len(json.loads(rows.read_bytes())), "seconds": seconds, "tokens": sum(packs)}
+    figures |= {"rows": len(json.loads(rows.read_bytes())), "tokens": sum(packs)}
     return {"name": versions("llamafactory"), **figures, "fill": fill, "peak_mib": peak_mib()}
 
 

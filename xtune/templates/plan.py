@@ -94,10 +94,12 @@ class Plan:
             return whole, False
         elif learnt == [False, True] and len(texts[0]) <= SHORT:
             return Segment(whole, [(len(texts[0]), len(text))], self._text(texts[0], inside)), False
-        runs, begin = [], 0
+        runs: list[tuple[int, int]] = []
+        begin = 0
         for part, learn in zip(texts, learnt, strict=True):
-            if learn:
-                runs.append((begin, begin + len(part)))
+            if learn:  # one run with the part before it: an id may stand across the two
+                first = runs.pop()[0] if runs and runs[-1][1] == begin else begin
+                runs.append((first, begin + len(part)))
             begin += len(part)
         return Segment(whole, runs, None), False
 
