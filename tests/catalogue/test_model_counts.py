@@ -11,6 +11,7 @@ from xtune.errors import ModelError
 from xtune.models.count import matrices, parameters
 from xtune.models.spec import ModelSpec
 from xtune.plugins import Components
+from xtune.preflight.memory import build
 
 MODELS = Components([]).models
 
@@ -53,7 +54,6 @@ PUBLISHED = {
 """What the safetensors headers of these models add up to, as their hub pages show it."""
 
 LAYERS = 3
-NOT_IN_TRANSFORMERS = ("deepseek", "minicpm")
 
 
 def shapes() -> dict[str, dict[str, Any]]:
@@ -61,23 +61,15 @@ def shapes() -> dict[str, dict[str, Any]]:
     found = {}
     for name, spec in MODELS.items():
         config = {**spec.config, "num_hidden_layers": LAYERS}
-        if config not in found.values() and config["model_type"] not in NOT_IN_TRANSFORMERS:
+        if config not in found.values():
             found[name] = config
     return found
 
 
 def built(config: dict[str, Any]) -> Any:
     """The model of that config, without memory for its weights."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    from xtune.models.legacy import legacy_model_class
-
-    values = {key: value for key, value in config.items() if key != "model_type"}
-    legacy = legacy_model_class(config)
     with torch.device("meta"):
-        if legacy is not None:
-            return legacy(legacy.config_class(**values))
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(config["model_type"], **values))
+        return build(config)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -37,6 +37,8 @@ class Traits:
     """Key of the number of routed experts; "" where every layer is dense."""
     expert_size: str = "moe_intermediate_size"
     """Key of an expert's inner size."""
+    expert_modules: bool = False
+    """Whether experts are modules with linear layers; else one parameter holds those of a layer."""
     shared_gate: bool = False
     """Whether a gate weighs the shared expert."""
 
@@ -45,7 +47,7 @@ TRAITS = {
     "baichuan": Traits(),
     "chatglm": Traits(mlp="fused", attention_bias=("qkv",)),
     "cohere": Traits(norms=1),
-    "deepseek": Traits(experts="n_routed_experts"),
+    "deepseek": Traits(experts="n_routed_experts", expert_modules=True),
     "deepseek_v2": Traits(attention="latent", experts="n_routed_experts"),
     "gemma": Traits(),
     "gemma2": Traits(norms=4),
@@ -79,7 +81,7 @@ class Matrix:
     """A weight of `inputs` x `outputs`, in `copies`: one a layer, or one an expert of a layer.
 
     `used` of the copies take part in computing one token. `linear` is False for what is not a module of class
-    nn.Linear, such as the experts, which one parameter holds: adapters and quantization pass it by.
+    nn.Linear, such as the experts, which one parameter holds: quantization passes it by.
     """
 
     name: str
@@ -179,8 +181,11 @@ def _mlps(config: Sizes, traits: Traits) -> Iterator[Matrix]:
     routed = layers - dense
     experts, chosen = config[traits.experts], config["num_experts_per_tok"]
     size = config[traits.expert_size]
-    yield Matrix("experts.gate_up_proj", hidden, 2 * size, routed * experts, routed * chosen, linear=False)
-    yield Matrix("experts.down_proj", size, hidden, routed * experts, routed * chosen, linear=False)
+    if traits.expert_modules:
+        yield from _mlp(hidden, size, routed * experts, routed * chosen, traits.mlp, bias)
+    else:
+        yield Matrix("experts.gate_up_proj", hidden, 2 * size, routed * experts, routed * chosen, linear=False)
+        yield Matrix("experts.down_proj", size, hidden, routed * experts, routed * chosen, linear=False)
     yield Matrix("gate", hidden, experts, routed, routed, linear=False)
     shared = config.get("shared_expert_intermediate_size", config.get("n_shared_experts", 0) * size)
     yield from _mlp(hidden, shared, routed, routed, traits.mlp, bias)

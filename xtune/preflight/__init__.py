@@ -1,1 +1,1 @@
-"""Before a run costs anything: check it, plan it, rehearse it in small."""
+"""What can be known before a run costs anything."""

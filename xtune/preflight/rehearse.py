@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from xtune.chat.open import open_session
 from xtune.convert.merge import merge
 from xtune.convert.pth_to_hf import pth_to_hf
+from xtune.engine import launch
 from xtune.engine.checkpoint import list_checkpoints, read_manifest
-from xtune.engine.train import Result, train
+from xtune.engine.train import Result, train_run
 from xtune.errors import XtuneError
 from xtune.plugins import components
 from xtune.preflight.small_config import NEW_TOKENS, Small, make_small
@@ -95,13 +96,14 @@ def rehearse(config: Config, tell: Callable[[Stage], None] = lambda stage: None)
 
 
 def run_small(config: Config, folder: Path, stages: Stages) -> None:
-    """The stages of a real run, on a config that is small. The last one runs again from the checkpoint before it."""
+    """The stages of a real run, on a config that is small. The last step is run again from the checkpoint before it."""
     run = resolve(config)
     stages.run("prepare data", lambda: run.prepare_data(run.load_tokenizer()), tell_data)
     stages.run("load model", lambda: run.tuning.prepare(run.load_model()), tell_model)
-    whole = stages.run("train", lambda: train(config, folder / "run"), tell_training)
-    first = list_checkpoints(whole.work_dir)[0]
-    stages.run("resume", lambda: resume(config, folder / "resumed", first, whole), lambda told: told)
+    with launch.process_group(needed=run.distributed.needs_group):
+        whole = stages.run("train", lambda: train_run(run, folder / "run"), tell_training)
+        first = list_checkpoints(whole.work_dir)[0]
+        stages.run("resume", lambda: resume(run, folder / "resumed", first, whole), lambda told: told)
     ready = folder / "converted"
     stages.run("convert", lambda: pth_to_hf(config, whole.work_dir, ready), lambda checkpoint: checkpoint.name)
     if (ready / "adapter_config.json").is_file():
@@ -110,9 +112,9 @@ def run_small(config: Config, folder: Path, stages: Stages) -> None:
     stages.run("chat", lambda: chat(ready), lambda told: told)
 
 
-def resume(config: Config, work_dir: Path, checkpoint: Path, whole: Result) -> str:
+def resume(run: Run, work_dir: Path, checkpoint: Path, whole: Result) -> str:
     """Goes on from `checkpoint` to the end, which must be that of the run as a whole, bit for bit."""
-    again = train(config, work_dir, resume=checkpoint)
+    again = train_run(run, work_dir, resume=checkpoint)
     ends = [read_manifest(result.checkpoint)["files"] for result in (whole, again)]
     if other := [name for name in ends[0] if name.endswith(".safetensors") and ends[0][name] != ends[1].get(name)]:
         raise RuntimeError(f"a run resumed from {checkpoint.name} ends otherwise than the whole run: in {other}")
@@ -147,7 +149,7 @@ def tell_names(run: Run) -> str:
 
 
 def tell_small(small: Small) -> str:
-    return "; ".join(small.replaced)
+    return f"{len(small.replaced)} things replaced, listed below"
 
 
 def tell_data(prepared: Prepared) -> str:

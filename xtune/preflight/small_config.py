@@ -88,7 +88,9 @@ def _data(run: Run, entry: DataSettings, stem: Path, small: Small) -> dict[str, 
         )
     rows = example_rows(entry.mapper, bind_mapper(entry.mapper, {}, run.components), entry.options)
     file = write_rows(rows, stem, entry.path, entry.sheet)
-    small.replace(f"rows of {entry.path}", f"{len(rows)} as mapper {entry.mapper} documents them", "the data")
+    small.replace(
+        f"rows of {entry.path}", f"{len(rows)} as mapper {entry.mapper} documents them", f"the rows of {entry.path}"
+    )
     return {**values, "path": str(file), "split": "train", "subset": None}
 
 

@@ -1,0 +1,135 @@
+"""`xtune plan`: parameters, memory, work and disk of a config, before anything is downloaded."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from xtune.commands.config_arguments import add_config_arguments, config_from
+from xtune.commands.table import print_table
+
+if TYPE_CHECKING:
+    from xtune.preflight.memory import Memory
+    from xtune.preflight.plan import Need, Setting
+    from xtune.resolve import Run
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_config_arguments(parser)
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="number of GPUs; 0 plans for the CPU")
+    parser.add_argument("--gpu-memory", type=float, default=80, metavar="GIB", help="memory of one, default 80")
+
+
+def run(args: Namespace) -> int:
+    from xtune.commands.console import quiet_libraries
+    from xtune.preflight.memory import spread, trained_parameters
+    from xtune.preflight.plan import advice, fits, need, setting_of
+    from xtune.resolve import resolve
+
+    quiet_libraries()
+    found = resolve(config_from(args))
+    config, spec = found.config, found.model
+    setting = setting_of(config, args.gpus, args.gpu_memory)
+    trained = trained_parameters(spec.config, found.tuning)
+    needed = need(spec, found.tuning, trained, config.optimizer.name, setting)
+    distributed = config.distributed if isinstance(config.distributed, str) else config.distributed.name
+    memory = spread(needed.memory, distributed, max(1, args.gpus))
+    print_parameters(found, needed)
+    print_memory(memory, needed, setting)
+    print_work(found, needed)
+    print_data(found)
+    print_fits(found, setting)
+    if not fits(memory, args.gpu_memory):
+        print(f"\nIt does not fit into {args.gpu_memory:g} GiB. What helps:")
+        print("".join(f"  {line}\n" for line in advice(needed, setting, config.tuning.name)), end="")
+    return 0
+
+
+def print_parameters(run: Run, needed: Need) -> None:
+    total = run.model.parameters
+    print(f"{run.model.path}, {run.config.tuning.name}")
+    print(f"parameters  {total:,} in all, {needed.trained:,} trained ({needed.trained / total:.2%} of the model's)")
+
+
+def print_memory(memory: Memory, needed: Need, setting: Setting) -> None:
+    from xtune.preflight.memory import GIB
+
+    where = f"on each of {setting.gpus} GPUs" if setting.gpus > 1 else "on the GPU" if setting.gpus else "on the CPU"
+    print(f"\nmemory {where}, micro-batches of {setting.tokens} tokens")
+    rows = [(part, getattr(memory, part)) for part in ("weights", "gradients", "optimizer", "activations", "logits")]
+    print_table((f"  {part}", f"{size / GIB:8.2f} GiB") for part, size in [*rows, ("in all", memory.total)])
+    print(f"  gradient checkpointing is {'on' if needed.checkpointing else 'off'}")
+
+
+def print_work(run: Run, needed: Need) -> None:
+    from xtune.preflight.memory import OPTIMIZER_BYTES
+    from xtune.preflight.plan import flops_a_token
+    from xtune.strategies.tuning import Full
+
+    config = run.config
+    each = flops_a_token(run.model.config, needed, config.max_length, full=isinstance(run.tuning, Full))
+    print(f"\nwork        {each / 1e9:.2f} GFLOPs a token, {each * 1e6 / 1e15:.2f} PFLOPs a million tokens")
+    checkpoint = needed.trained * (4 + OPTIMIZER_BYTES[config.optimizer.name])
+    kept = config.checkpoint.keep + 1
+    print(f"disk        {2 * run.model.parameters / 1e9:.1f} GB of weights in 16 bits to download")
+    print(f"            {kept * checkpoint / 1e9:.2f} GB for {kept} checkpoints, one of them being written")
+
+
+def print_data(run: Run) -> None:
+    """Tokens and steps, where tokenizer and data are on this machine."""
+    from math import ceil
+
+    from xtune.errors import XtuneError
+
+    config = run.config
+    if not all(local(path) for path in (config.model.tokenizer or config.model.path, *(e.path for e in config.data))):
+        print("data        not at hand: tokens and steps are known once model and data are local (--model, --data)")
+        return
+    try:
+        dataset, report = run.prepare_data(run.load_tokenizer())
+    except XtuneError as error:
+        print(f"data        cannot be prepared: {error}")
+        return
+    steps = ceil(len(dataset.train) / (config.train.batch_size * config.train.accumulate)) * config.train.epochs
+    print(
+        f"data        {report.read:,} rows, {report.trained:,} trained; {report.tokens:,} tokens, {report.learnt:,} "
+        f"learnt; {ceil(config.train.max_steps or steps):,} steps on one device"
+    )
+
+
+def local(path: str) -> bool:
+    from pathlib import Path
+
+    from xtune.location import packaged
+
+    try:
+        return Path(packaged(path)).exists()
+    except ModuleNotFoundError:
+        return False
+
+
+def print_fits(run: Run, setting: Setting) -> None:
+    """Which ways to tune this model fit on which GPUs, with this config's length, batch and adapters."""
+    from dataclasses import replace
+
+    from xtune.preflight.memory import GIB, spread, trained_parameters
+    from xtune.preflight.plan import SIZES_GIB, SPREADS, fits, need
+    from xtune.strategies.tuning import TUNING
+
+    model, gpus = run.model, max(1, setting.gpus)
+    setting = replace(setting, gpus=gpus, width=2)
+    options = {key: value for key, value in run.config.tuning.options.items() if key in ("rank", "targets", "dropout")}
+    tunings = {name: kind(**(options if "rank" in kind.model_fields else {})) for name, kind in TUNING.items()}
+    adapters = trained_parameters(model.config, tunings["lora"])
+    print(f"\nGiB on each of {gpus} GPU{'s' if gpus > 1 else ''} in bfloat16, where it fits")
+    rows = [("  ", "", *(f"{size} GiB" for size in SIZES_GIB))]
+    for name, tuning in tunings.items():
+        trained = model.parameters if name == "full" else adapters
+        for distributed in SPREADS if gpus > 1 else SPREADS[:1]:
+            cells = []
+            for size in SIZES_GIB:
+                alone = need(model, tuning, trained, run.config.optimizer.name, replace(setting, gpu_gib=size))
+                memory = spread(alone.memory, distributed, gpus)
+                cells.append(f"{memory.total / GIB:.1f}" if fits(memory, size) else "-")
+            rows.append((f"  {name}", distributed if gpus > 1 else "", *cells))
+    print_table(rows)
