@@ -109,9 +109,10 @@ def test_they_can_be_rehearsed(place, name):
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_their_own_tests_pass(place, name):
-    done = place.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", place.folder / name / "tests")
-    assert " passed" in done and "failed" not in done
+def test_their_own_tests_and_examples_pass(place, name):
+    words = ["-p", "no:cacheprovider", "--doctest-modules", "-o", "doctest_optionflags=NORMALIZE_WHITESPACE"]
+    tests = [place.folder / name / "tests", "--pyargs", name.replace("-", "_")]
+    assert " passed" in place.run("python", "-m", "pytest", *words, *tests)
 
 
 def test_the_example_trains_with_its_own_strategy_template_and_rows(place, tiny_model):
