@@ -112,7 +112,7 @@ def test_what_is_at_hand_is_used(tmp_path, tiny_model):
     [
         (
             {"template": "chatlm"},
-            "the rehearsal fails at the stage resolve: unknown chat template: got 'chatlm'; did you",
+            "the rehearsal fails at the stage resolve: unknown template: got 'chatlm'; did you",
         ),
         (
             {"data__0__mapper": "auto"},

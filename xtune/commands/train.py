@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from xtune.commands.config_arguments import add_config_arguments, config_from
+from xtune.commands.rehearse import rehearse
 
 if TYPE_CHECKING:
     from xtune.config.schema import ComponentSettings
@@ -26,6 +27,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="who started the processes"
     )
+    parser.add_argument(
+        "--rehearse", action="store_true", help="run it in small, as xtune rehearse does, in place of training"
+    )
 
 
 def run(args: Namespace) -> int:
@@ -36,13 +40,15 @@ def run(args: Namespace) -> int:
 
     check_launcher(args.launcher)
     config = config_from(args)
+    if args.deepspeed:
+        config = config.model_copy(update={"distributed": deepspeed_from(args.deepspeed)})
+    if args.rehearse:
+        return rehearse(config)
     if processes := processes_wanted():  # a mistake in the config was told once, before they start
         return start([sys.executable, "-m", "xtune.cli", *sys.argv[1:]], processes)
     from xtune.engine.train import train
 
     quiet_libraries()
-    if args.deepspeed:
-        config = config.model_copy(update={"distributed": deepspeed_from(args.deepspeed)})
     train(config, args.work_dir or Path("work_dirs", Path(args.config).stem), resume=args.resume)
     return 0
 
