@@ -1,1 +1,1 @@
-"""What can be known before a run costs anything."""
+"""Before a run costs anything: check it, plan it, rehearse it in small."""

@@ -64,7 +64,7 @@ def state(trained: float, frozen_bytes: float, optimizer_bytes: float = 8.0) -> 
 def spread(memory: Memory, distributed: str, gpus: int) -> Memory:
     """What each of `gpus` devices holds under a distributed strategy."""
     shares = {part: getattr(memory, part) / gpus for part in SHARDED.get(distributed, ())}
-    return replace(memory, **shares, **dict.fromkeys(OFFLOADED.get(distributed, ()), 0.0))
+    return replace(memory, **{**shares, **dict.fromkeys(OFFLOADED.get(distributed, ()), 0.0)})
 
 
 def adapted(config: Mapping[str, Any], tuning: Tuning) -> list[Matrix]:
