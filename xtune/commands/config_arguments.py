@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 def add_config_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("config", metavar="NAME|FILE", help="a config's name (xtune list-cfg) or Python file")
     parser.add_argument("--model", metavar="PATH", help="model folder, GGUF file or hub id, in place of the config's")
-    parser.add_argument(
-        "--data", metavar="PATH", nargs="+", help="files, folders or globs, in place of the config's"
-    )
+    parser.add_argument("--data", metavar="PATH", nargs="+", help="files, folders or globs, in place of the config's")
     parser.add_argument("--mapper", metavar="NAME|MODULE:FUNCTION", help="mapper of --data, in place of the config's")
     parser.add_argument("--template", metavar="NAME|FILE", help="chat template by name, or a .json file of your own")
     parser.add_argument("--seed", type=int, help="seed of data order, dropout and initial adapters")
