@@ -53,7 +53,10 @@ def main() -> int:
     with ProcessPoolExecutor(arguments.processes, get_context("spawn"), initializer=quiet) as pool:
         for outcome in pool.map(rehearse_one, chosen):
             outcomes.append(outcome)
-            print(f"{len(outcomes)}/{len(chosen)}  {outcome.seconds:5.1f} s  {outcome.name}  {outcome.error or 'ok'}")
+            print(
+                f"{len(outcomes)}/{len(chosen)}  {outcome.seconds:5.1f} s  {outcome.name}  {outcome.error or 'ok'}",
+                flush=True,
+            )
     print("", *table(outcomes, {name: specs[name].family for name in configs}, groups), sep="\n")
     minutes = (perf_counter() - begin) / 60
     print(f"\n{len(outcomes)} rehearsals, {arguments.processes} processes, {minutes:.1f} minutes")
