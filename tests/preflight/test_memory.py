@@ -135,12 +135,15 @@ def test_four_bits_with_double_quantisation() -> None:
 
 
 def test_zero_stages_share_what_they_say() -> None:
-    memory = state(8.0, 80.0)
-    assert spread(memory, "ddp", 4) == memory
-    assert spread(memory, "deepspeed_zero1", 4) == state(8.0, 80.0, 2.0)
-    assert (spread(memory, "deepspeed_zero2", 4).gradients, spread(memory, "deepspeed_zero2", 4).weights) == (8, 112)
-    assert spread(memory, "fsdp", 4).total == memory.total / 4
-    assert spread(memory, "deepspeed_zero3_offload", 4).total == 8
+    memory, full = state(8.0, 80.0), Full()
+    assert spread(memory, "ddp", 4, full) == memory
+    assert spread(memory, "deepspeed_zero1", 4, full) == state(8.0, 80.0, 2.0)
+    second = spread(memory, "deepspeed_zero2", 4, full)
+    assert (second.weights, second.gradients, second.optimizer) == (112, 8, 16)
+    assert spread(memory, "fsdp", 4, full).total == memory.total / 4
+    assert spread(memory, "deepspeed_zero3_offload", 4, full).total == 8
+    quantized = spread(memory, "deepspeed_zero3_offload", 4, QLora())
+    assert (quantized.weights, quantized.gradients, quantized.optimizer) == (112, 8, 0)
 
 
 def test_what_cannot_be_counted_is_said() -> None:

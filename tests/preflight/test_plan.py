@@ -56,14 +56,14 @@ def test_what_helps() -> None:
     setting = Setting(2048, 2, 8, 80, False)
     needed = need(LLAMA3, Full(), LLAMA3.parameters, "adamw", setting)
     assert not fits(needed.memory, 80)
-    said = advice(needed, setting, "full")
+    said = advice(needed, setting, Full())
     assert any(line.startswith("distributed=deepspeed_zero2 needs ") for line in said)
-    lonely = advice(needed, Setting(2048, 2, 1, 80, False), "full")
+    lonely = advice(needed, Setting(2048, 2, 1, 80, False), Full())
     assert "the config of this name with qlora holds the base in 4 bits" in lonely
     heavy = Need(1, Memory(1, 0, 0, activations=200 * GIB), checkpointing=False)
-    assert advice(heavy, Setting(2048, 2, 1, 80, False), "qlora")[0].startswith("train.gradient_checkpointing=true")
+    assert advice(heavy, Setting(2048, 2, 1, 80, False), QLora())[0].startswith("train.gradient_checkpointing=true")
     huge = Need(1, Memory(500 * GIB, 0, 0), checkpointing=True)
-    assert advice(huge, Setting(2048, 2, 1, 80, False), "qlora") == [
+    assert advice(huge, Setting(2048, 2, 1, 80, False), QLora()) == [
         "a larger GPU, or more of them with distributed=deepspeed_zero3_offload, or a smaller model"
     ]
 

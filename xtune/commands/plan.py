@@ -33,7 +33,7 @@ def run(args: Namespace) -> int:
     trained = trained_parameters(spec.config, found.tuning)
     needed = need(spec, found.tuning, trained, config.optimizer.name, setting)
     distributed = config.distributed if isinstance(config.distributed, str) else config.distributed.name
-    memory = spread(needed.memory, distributed, max(1, args.gpus))
+    memory = spread(needed.memory, distributed, max(1, args.gpus), found.tuning)
     print_parameters(found, needed)
     print_memory(memory, needed, setting)
     print_work(found, needed)
@@ -41,7 +41,7 @@ def run(args: Namespace) -> int:
     print_fits(found, setting)
     if not fits(memory, args.gpu_memory):
         print(f"\nIt does not fit into {args.gpu_memory:g} GiB. What helps:")
-        print("".join(f"  {line}\n" for line in advice(needed, setting, config.tuning.name)), end="")
+        print("".join(f"  {line}\n" for line in advice(needed, setting, found.tuning)), end="")
     return 0
 
 
@@ -129,7 +129,7 @@ def print_fits(run: Run, setting: Setting) -> None:
             cells = []
             for size in SIZES_GIB:
                 alone = need(model, tuning, trained, run.config.optimizer.name, replace(setting, gpu_gib=size))
-                memory = spread(alone.memory, distributed, gpus)
+                memory = spread(alone.memory, distributed, gpus, tuning)
                 cells.append(f"{memory.total / GIB:.1f}" if fits(memory, size) else "-")
             rows.append((f"  {name}", distributed if gpus > 1 else "", *cells))
     print_table(rows)

@@ -61,10 +61,12 @@ def state(trained: float, frozen_bytes: float, optimizer_bytes: float = 8.0) -> 
     return Memory(weights=4 * trained + frozen_bytes, gradients=4 * trained, optimizer=optimizer_bytes * trained)
 
 
-def spread(memory: Memory, distributed: str, gpus: int) -> Memory:
-    """What each of `gpus` devices holds under a distributed strategy."""
-    shares = {part: getattr(memory, part) / gpus for part in SHARDED.get(distributed, ())}
-    return replace(memory, **{**shares, **dict.fromkeys(OFFLOADED.get(distributed, ()), 0.0)})
+def spread(memory: Memory, distributed: str, gpus: int, tuning: Tuning) -> Memory:
+    """What each of `gpus` devices holds under a distributed strategy. Quantized weights stay whole on each."""
+    whole = ("weights",) if isinstance(tuning, (QLora, Int8Lora)) else ()
+    shares = {part: getattr(memory, part) / gpus for part in SHARDED.get(distributed, ()) if part not in whole}
+    gone = {part: 0.0 for part in OFFLOADED.get(distributed, ()) if part not in whole}
+    return replace(memory, **{**shares, **gone})
 
 
 def adapted(config: Mapping[str, Any], tuning: Tuning) -> list[Matrix]:

@@ -18,7 +18,7 @@ from xtune.preflight.memory import (
     state,
 )
 from xtune.strategies.strategy import Tuning
-from xtune.strategies.tuning import Full
+from xtune.strategies.tuning import Full, QLora
 
 if TYPE_CHECKING:
     from xtune.config.schema import Config
@@ -102,18 +102,18 @@ def fits(memory: Memory, gib: float) -> bool:
     return memory.total + RESERVED_GIB * GIB <= gib * GIB
 
 
-def advice(needed: Need, setting: Setting, tuning: str) -> list[str]:
+def advice(needed: Need, setting: Setting, tuning: Tuning) -> list[str]:
     """What to change, in the order in which it costs least, where a run does not fit."""
     memory, found = needed.memory, []
-    if memory.activations > memory.total / 4 and not needed.checkpointing:
-        found.append("train.gradient_checkpointing=true keeps one layer's activations at a time")
     if memory.activations > memory.total / 4:
+        if not needed.checkpointing:
+            found.append("train.gradient_checkpointing=true keeps one layer's activations at a time")
         found.append("a smaller train.batch_size with a larger train.accumulate gives the same result")
         found.append("a shorter max_length; too_long says what happens to longer rows")
-    if setting.gpus > 1:
-        for name in SPREADS[1:]:
-            if fits(spread(memory, name, setting.gpus), setting.gpu_gib):
-                return [*found, f"distributed={name} needs {spread(memory, name, setting.gpus).total / GIB:.1f} GiB"]
-    if tuning != "qlora":
+    for name in SPREADS[1:] if setting.gpus > 1 else ():
+        each = spread(memory, name, setting.gpus, tuning)
+        if fits(each, setting.gpu_gib):
+            return [*found, f"distributed={name} needs {each.total / GIB:.1f} GiB"]
+    if not isinstance(tuning, QLora):
         found.append("the config of this name with qlora holds the base in 4 bits")
     return found or ["a larger GPU, or more of them with distributed=deepspeed_zero3_offload, or a smaller model"]
