@@ -285,3 +285,20 @@ def test_real_alpaca_files(shared: Path, tmp_path: Path) -> None:
     report = prepare([Feed(open_source(file), alpaca) for file in files], encoder, cache_dir=tmp_path).report
     assert report.read == sum(len(json.loads(file.read_text())) for file in files) and balanced(report)
     assert report.packs - report.fewest_packs <= 1
+
+
+def test_a_tokenizer_written_in_python_works_in_processes(
+    shared: Path, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    from xtune.models.load import load_tokenizer
+    from xtune.plugins import components
+
+    tokenizer = load_tokenizer(shared / "data/tokenizers/baichuan2")
+    assert not tokenizer.is_fast
+    encoder = Encoder(components([]).templates["baichuan2_chat"], tokenizer, max_length=64)
+    rows = [*(row(number, f"答案 {number}") for number in range(1100)), {"q": "\ud800", "a": "x"}]
+    prepared = prepare([Feed(open_source(write(rows)), question)], encoder, pack=False, cache_dir=tmp_path / "cache")
+    expected = encoder.encode_batch([question(one) for one in rows[:-1]])
+    assert prepared.report.dropped == {"a turn's text is not well-formed Unicode": 1}
+    for pack, encoded in zip(prepared.dataset.train, expected, strict=True):
+        assert np.array_equal(pack.ids, encoded.ids) and np.array_equal(pack.labels, encoded.labels)

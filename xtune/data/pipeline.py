@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import signal
+import sys
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeGuard
@@ -79,7 +83,8 @@ def prepare(
     evaluation, chosen by what the conversation says and nothing else. `deduplicate` drops conversations that were
     there before. `cache_dir` defaults to the folder `data` of the cache.
 
-    Rust encodes with all cores, or as many threads as RAYON_NUM_THREADS says. Memory holds a few numbers for each
+    Rust encodes with all cores, or as many threads as RAYON_NUM_THREADS says; a tokenizer written in Python gets a
+    process a core. Memory holds a few numbers for each
     row, and the text of a few thousand rows.
 
     Raises DataError where a file cannot be read, where a data set begins with nothing but malformed rows, where no
@@ -170,23 +175,50 @@ def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, 
 
 
 def _encode(batches: Iterable[Mapped], encoder: Encoder) -> Iterator[tuple[Mapped, list[Encoded | DataError]]]:
-    """Batches with what became of their conversations, in order. Reading, rendering and Rust go on side by side."""
+    """Batches with what became of their conversations, in order. Reading, rendering and encoding go on side by side."""
     waiting: deque[tuple[Mapped, Future[list[Encoded | DataError]]]] = deque()
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with _workers(encoder) as (submit, most):
         for batch in batches:
-            waiting.append((batch, pool.submit(_encode_batch, encoder, batch)))
-            if len(waiting) > WORKERS:
+            waiting.append((batch, submit(batch)))
+            if len(waiting) > most:
                 done, future = waiting.popleft()
                 yield done, future.result()
         for done, future in waiting:
             yield done, future.result()
 
 
+@contextmanager
+def _workers(encoder: Encoder) -> Iterator[tuple[Callable[[Mapped], Future[list[Encoded | DataError]]], int]]:
+    """How to hand a batch to a worker, and how many there are: threads, for Rust lets go of the interpreter's lock.
+
+    A tokenizer written in Python does not; it gets a process a core, where forking is safe.
+    """
+    if getattr(encoder.tokenizer, "is_fast", True) or sys.platform != "linux":
+        with ThreadPoolExecutor(WORKERS) as threads:
+            yield lambda batch: threads.submit(_encode_batch, encoder, batch), WORKERS
+        return
+    cores = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(cores, get_context("fork"), _start_worker, (encoder,)) as processes:
+        yield lambda batch: processes.submit(_encode_in_worker, batch), cores
+
+
+_OF_WORKER: list[Encoder] = []  # in a worker process, its encoder: sent once, not with each batch
+
+
+def _start_worker(encoder: Encoder) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends the pool
+    _OF_WORKER[:] = [encoder]
+
+
+def _encode_in_worker(batch: Mapped) -> list[Encoded | DataError]:
+    return _encode_batch(_OF_WORKER[0], batch)
+
+
 def _encode_batch(encoder: Encoder, batch: Mapped) -> list[Encoded | DataError]:
     """All in one call; where that fails, one by one, so that only the row at fault is lost."""
     try:
         return list(encoder.encode_batch(batch.conversations))
-    except (DataError, TypeError, ValueError):
+    except Exception:  # what a tokenizer raises for text it cannot take depends on what it is written in
         return [_encode_one(encoder, one, where) for one, where in zip(batch.conversations, batch.where, strict=True)]
 
 
