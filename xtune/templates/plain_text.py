@@ -17,7 +17,7 @@ from xtune.errors import ModelError
 from xtune.templates.template import BOS, EOS
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 MARKUP = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
@@ -31,6 +31,14 @@ class Control(NamedTuple):
     id: int
     lstrip: bool
     rstrip: bool
+
+
+class Split(NamedTuple):
+    """Where a place in a text falls among its ids: how many end at or before it, and the first that begins at or after
+    it. They differ where an id stands across the place."""
+
+    ended: int
+    begun: int
 
 
 class PlainText:
@@ -79,42 +87,64 @@ class PlainText:
         """
         if self.start is None:
             found = [self._encode_python(text) for text in texts]
-        elif self.start is self.inside:
-            found = _encode(self.start, texts)
         else:
-            first = iter(_encode(self.start, [text for text, within in zip(texts, inside, strict=True) if not within]))
-            later = iter(_encode(self.inside, [text for text, within in zip(texts, inside, strict=True) if within]))
-            found = [next(later if within else first) for within in inside]
-        if self.forbidden:
-            for place, ids in enumerate(found):
-                if not self.forbidden.keys().isdisjoint(ids):
-                    found[place] = self._broken(texts[place], inside[place])
-        return found
+            found = [encoding.ids for encoding in self._call("encode_batch_fast", texts, inside)]
+        return [self._checked(ids, text, within) for ids, text, within in zip(found, texts, inside, strict=True)]
 
-    def split(self, text: str, ids: list[int], places: Sequence[int], *, inside: bool = False) -> list[tuple[int, int]]:
-        """Where characters of a text fall among its ids. For each of `places`: how many ids end at or before it, and
-        the first id that begins at or after it; they differ where an id stands across it.
-        """
-        rust = self.inside if inside else self.start
-        if rust is not None:
-            offsets = rust.encode(text, add_special_tokens=False).offsets
-            if len(offsets) == len(ids):
-                begins, ends = [begin for begin, _ in offsets], [end for _, end in offsets]
-                return [(bisect_right(ends, place), bisect_left(begins, place)) for place in places]
-        return [self._split_python(text, ids, place) for place in places]
+    def encode_split(
+        self, texts: Sequence[str], inside: Sequence[bool], edges: Sequence[Sequence[int]]
+    ) -> list[tuple[list[int], list[Split]]]:
+        """As encode(), and where the `edges` of each text, in characters, fall among its ids."""
+        if self.start is None:
+            encodings: Sequence[Any] = [None] * len(texts)
+            found = self.encode(texts, inside)
+        else:
+            encodings = self._call("encode_batch", texts, inside)
+            found = [
+                self._checked(encoding.ids, text, within)
+                for encoding, text, within in zip(encodings, texts, inside, strict=True)
+            ]
+        out = []
+        for encoding, ids, text, within, places in zip(encodings, found, texts, inside, edges, strict=True):
+            if encoding is not None and len(encoding) == len(ids):
+                splits = [_split(encoding, place, len(text)) for place in places]
+            else:
+                splits = [self._split_slowly(text, ids, place, within) for place in places]
+            out.append((ids, splits))
+        return out
 
-    def _split_python(self, text: str, ids: list[int], place: int) -> tuple[int, int]:
+    def _call(self, name: str, texts: Sequence[str], inside: Sequence[bool]) -> list[Any]:
+        """Calls a batch method of the Rust tokenizer, or of both."""
+        if self.start is self.inside:
+            found: list[Any] = getattr(self.start, name)(texts, add_special_tokens=False)
+            return found
+        first = [text for text, within in zip(texts, inside, strict=True) if not within]
+        later = [text for text, within in zip(texts, inside, strict=True) if within]
+        called = [
+            iter(getattr(rust, name)(part, add_special_tokens=False))
+            for rust, part in ((self.start, first), (self.inside, later))
+        ]
+        return [next(called[within]) for within in inside]
+
+    def _checked(self, ids: list[int], text: str, inside: bool) -> list[int]:
+        """The ids, or others where a control token is among them."""
+        if not self.forbidden or self.forbidden.keys().isdisjoint(ids):
+            return ids
+        return self._broken(text, inside)
+
+    def _split_slowly(self, text: str, ids: list[int], place: int, inside: bool) -> Split:
+        """Without offsets: where the ids begin with those of the text before, there; else by decoding."""
         if place >= len(text):
-            return len(ids), len(ids)
-        before = self._encode_python(text[:place])
+            return Split(len(ids), len(ids))
+        before = self.encode([text[:place]], [inside])[0]
         if ids[: len(before)] == before:
-            return len(before), len(before)
+            return Split(len(before), len(before))
         counts = range(len(ids) + 1)
 
         def length(count: int) -> int:
             return len(self.tokenizer.decode(ids[:count]))
 
-        return bisect_right(counts, place, key=length) - 1, bisect_left(counts, place, key=length)
+        return Split(bisect_right(counts, place, key=length) - 1, bisect_left(counts, place, key=length))
 
     def _encode_python(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.convert_tokens_to_ids(self.tokenizer.tokenize(text, split_special_tokens=True))
@@ -142,9 +172,16 @@ class PlainText:
         return [index for ids in self.encode(parts, [inside] + [True] * (len(parts) - 1)) for index in ids]
 
 
-def _encode(rust: Tokenizer | None, texts: Sequence[str]) -> list[list[int]]:
-    assert rust is not None
-    return [encoding.ids for encoding in rust.encode_batch_fast(texts, add_special_tokens=False)]
+def _split(encoding: Encoding, place: int, length: int) -> Split:
+    """By the offsets of a Rust encoding; asking for one of them costs a hundredth of asking for all."""
+    if place in (0, length):
+        at = 0 if place == 0 else len(encoding)
+        return Split(at, at)
+    found = encoding.char_to_token(place)
+    if found is not None and (chars := encoding.token_to_chars(found)) and chars[0] == place:
+        return Split(found, found)
+    begins, ends = zip(*encoding.offsets, strict=True)
+    return Split(bisect_right(ends, place), bisect_left(begins, place))
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, name: str) -> int | None:

@@ -1,7 +1,8 @@
-"""Rendered conversations -> ids and labels, with one call of the tokenizer for a whole batch.
+"""Rendered conversations -> ids and labels, in two calls of the tokenizer a batch: one for the texts that are learnt as
+a whole or not at all, and one for the others.
 
 Control tokens are put in as ids. The text between two of them is encoded as a whole, because splitting it gives other
-ids; where only a part of it is learnt, the boundary is found among its ids. A token is learnt where all of its text is.
+ids; where only runs of it are learnt, their edges are found among its ids. A token is learnt where all of its text is.
 """
 
 from __future__ import annotations
@@ -17,22 +18,9 @@ from xtune.templates.plain_text import Control, PlainText
 from xtune.templates.render import Piece
 from xtune.templates.template import BOS
 
-SHORT = 64
-"""Up to so many characters, what stands before a learnt text in its segment is encoded to find where the text begins:
-it is a template's own and the same in every row."""
-
-
-class Segment(NamedTuple):
-    """A text of which only parts are learnt: `runs` are (begin, end) in characters. `before`, if short, is the text
-    before a single run that reaches to the end. Texts are named by their place in the plan."""
-
-    text: int
-    runs: list[tuple[int, int]]
-    before: int | None
-
-
-Step = tuple[list[int] | int | Segment, bool]
-"""A control token's ids, a text, or a segment; and whether all of it is learnt."""
+Step = tuple[list[int] | int, bool | list[tuple[int, int]]]
+"""A control token's ids, or the place of a text in the plan; and whether it is learnt, or the runs of characters that
+are."""
 
 
 class Planned(NamedTuple):
@@ -52,6 +40,9 @@ class Plan:
         self.conversations: list[list[Step]] = []
         self.texts: list[str] = []
         self.inside: list[bool] = []  # whether a text follows a control token
+        self.split_texts: list[str] = []  # those of which only runs are learnt, and so for the lists below
+        self.split_inside: list[bool] = []
+        self.edges: list[list[int]] = []
         self.places: tuple[dict[str, int], dict[str, int]] = ({}, {})  # of first texts, and of texts inside
 
     def add(self, rendered: Sequence[Piece]) -> None:
@@ -86,24 +77,19 @@ class Plan:
 
     def _segment(self, texts: list[str], learnt: list[bool], inside: bool) -> Step:
         text = "".join(texts)
-        whole = self._text(text, inside)
-        if learnt[0]:
-            if all(learnt):
-                return whole, True
-        elif True not in learnt:
-            return whole, False
-        elif learnt == [False, True] and len(texts[0]) <= SHORT:
-            return Segment(whole, [(len(texts[0]), len(text))], self._text(texts[0], inside)), False
-        runs: list[tuple[int, int]] = []
-        begin = 0
+        if all(learnt) or True not in learnt:
+            return self._place(text, inside), learnt[0]
+        runs, begin = [], 0
         for part, learn in zip(texts, learnt, strict=True):
-            if learn:  # one run with the part before it: an id may stand across the two
-                first = runs.pop()[0] if runs and runs[-1][1] == begin else begin
-                runs.append((first, begin + len(part)))
+            if learn:
+                runs.append((begin, begin + len(part)))
             begin += len(part)
-        return Segment(whole, runs, None), False
+        self.split_texts.append(text)
+        self.split_inside.append(inside)
+        self.edges.append([edge for run in runs for edge in run])
+        return len(self.edges) - 1, runs
 
-    def _text(self, text: str, inside: bool) -> int:
+    def _place(self, text: str, inside: bool) -> int:
         """The place of a text in the plan; a text that is there already is not encoded again."""
         places = self.places[inside]
         place = places.get(text)
@@ -115,7 +101,8 @@ class Plan:
 
     def encode(self) -> list[Planned]:
         """Encodes all texts at once and puts them together."""
-        found = self.plain.encode(self.texts, self.inside)
+        whole = self.plain.encode(self.texts, self.inside)
+        split = self.plain.encode_split(self.split_texts, self.split_inside, self.edges)
         parts: list[list[int]] = []
         learnt: list[tuple[int, int]] = []
         bounds: list[tuple[int, int, bool]] = []
@@ -123,35 +110,24 @@ class Plan:
         for steps in self.conversations:
             begin = total
             for source, learn in steps:
-                if isinstance(source, list):
-                    ids = source
-                elif isinstance(source, int):
-                    ids = found[source]
+                if isinstance(learn, list) and isinstance(source, int):
+                    ids, edges = split[source]
+                    for (_, first), (last, _) in zip(edges[::2], edges[1::2], strict=True):
+                        if first < last:
+                            learnt.append((total + first, total + last))
                 else:
-                    ids = found[source.text]
-                    learnt += [(total + first, total + last) for first, last in self._learnt(source, found)]
-                if learn:
-                    learnt.append((total, total + len(ids)))
+                    ids = whole[source] if isinstance(source, int) else source
+                    if learn:
+                        learnt.append((total, total + len(ids)))
                 parts.append(ids)
                 total += len(ids)
             # nothing predicts the first token of a conversation
             bounds.append((begin, total, bool(learnt) and learnt[-1][1] > begin + 1))
-        whole = np.fromiter(chain.from_iterable(parts), np.int32, total)
+        ids_of_all = np.fromiter(chain.from_iterable(parts), np.int32, total)
         labels = np.full(total, IGNORE, np.int32)
         for first, last in learnt:
-            labels[first:last] = whole[first:last]
-        return [Planned(whole[begin:end], labels[begin:end], learns) for begin, end, learns in bounds]
-
-    def _learnt(self, segment: Segment, found: list[list[int]]) -> list[tuple[int, int]]:
-        """The (first, last + 1) ids of each run that has any: those whose text is learnt to the last character."""
-        ids = found[segment.text]
-        if segment.before is not None:
-            before = found[segment.before]
-            if ids[: len(before)] == before:
-                return [(len(before), len(ids))]
-        edges = [edge for run in segment.runs for edge in run]
-        split = self.plain.split(self.texts[segment.text], ids, edges, inside=self.inside[segment.text])
-        return [(first, last) for (_, first), (last, _) in zip(split[::2], split[1::2], strict=True) if first < last]
+            labels[first:last] = ids_of_all[first:last]
+        return [Planned(ids_of_all[begin:end], labels[begin:end], learns) for begin, end, learns in bounds]
 
 
 def _strip_end(texts: list[str]) -> None:
