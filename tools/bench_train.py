@@ -1,0 +1,234 @@
+"""Training speed, memory and losses beside TRL's SFTTrainer, on the same batches, one after the other in one call.
+
+    python tools/bench_train.py --model MODEL --data alpaca.json --peer-path DIR [--steps 10] [--threads 2]
+
+LoRA of rank 64 on all linear layers, without dropout, float32, packs of 512 tokens, two a step, AdamW at a constant
+rate of 2e-4. `--peer-path` is a folder with TRL in it, made outside of the repository by
+`pip install --no-deps --target DIR trl==1.16.0`; without it, only xtune is measured. Each side is a process of its own;
+both start from the same weights and take the same packs, made here once. The first two steps, in which xtune compiles,
+are left out of the speed. Memory is the most that the whole process took. On a machine that does other work too, look at
+tokens for each second of processor time. Prints a table in Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from xtune.engine.hooks.hook import Hook
+
+LENGTH, BATCH, RANK, RATE = 512, 2, 64, 2e-4
+WARM_STEPS = 2
+COMPARED = 8
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="folder, GGUF file or package:MODULE/FILE")
+    parser.add_argument("--data", required=True, help="rows of alpaca")
+    parser.add_argument("--peer-path", help="folder that TRL is installed in")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1, help="how often both sides run, in turn")
+    parser.add_argument("--no-compile", action="store_true", help="leave xtune's layers as they are")
+    parser.add_argument("--worker", choices=["xtune", "trl"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        result = {"xtune": train_with_xtune, "trl": train_with_trl}[args.worker](args)
+        Path(args.folder, f"{args.worker}.json").write_text(json.dumps(result))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        sides = ["xtune", "trl"] if args.peer_path else ["xtune"]
+        results: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+        for _ in range(args.rounds):
+            for side in sides:
+                results[side].append(run_side(side, folder, args.peer_path))
+    print(table(results))
+    return 0
+
+
+def run_side(side: str, folder: str, peer_path: str | None) -> dict[str, Any]:
+    """Runs one side in a process of its own and returns what it measured."""
+    paths = [str(Path(__file__).resolve().parents[1]), *([peer_path] if peer_path and side == "trl" else [])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, *sys.argv, "--worker", side, "--folder", folder]
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return json.loads(Path(folder, f"{side}.json").read_text())
+
+
+def table(results: dict[str, list[dict[str, Any]]]) -> str:
+    """The medians over the rounds, their range, and the ratios."""
+    lines = ["| | learnt tokens/s | range | learnt tokens a CPU second | peak memory, GiB |", "|---|---|---|---|---|"]
+    speed, work, memory = {}, {}, {}
+    for side, runs in results.items():
+        speeds = [run["speed"] for run in runs]
+        speed[side], memory[side] = statistics.median(speeds), max(run["memory"] for run in runs)
+        work[side] = statistics.median(run["work"] for run in runs)
+        spread = f"{min(speeds):.1f}-{max(speeds):.1f}"
+        lines.append(f"| {runs[0]['name']} | {speed[side]:.1f} | {spread} | {work[side]:.1f} | {memory[side]:.2f} |")
+    if "trl" in results:
+        ours, theirs = results["xtune"][0]["losses"][:COMPARED], results["trl"][0]["losses"][:COMPARED]
+        apart = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+        lines += [
+            f"| ratio | {speed['xtune'] / speed['trl']:.2f} | | {work['xtune'] / work['trl']:.2f} "
+            f"| {memory['xtune'] / memory['trl']:.2f} |",
+            "",
+            f"Losses of the first {len(ours)} steps: at most {apart:.1e} apart ({ours[0]:.4f} to {ours[-1]:.4f}).",
+        ]
+    return "\n".join(lines)
+
+
+def prepare(args: argparse.Namespace) -> tuple[Any, Any, list[Any]]:
+    """The run, its model ready to train, and the packs of every step, in order."""
+    import torch
+
+    from xtune.config.source import validate
+    from xtune.engine.build import build_model
+    from xtune.resolve import resolve
+
+    torch.set_num_threads(args.threads)
+    values = {
+        "model": {"name": "smollm2_135m_instruct", "path": args.model, "dtype": "float32"},
+        "template": "chatml",
+        "tuning": {"name": "lora", "rank": RANK, "alpha": 16, "dropout": 0.0, "targets": "all-linear"},
+        "data": [{"path": args.data, "mapper": "alpaca"}],
+        "max_length": LENGTH,
+        "pack": True,
+        "optimizer": {"name": "adamw", "lr": RATE},
+        "schedule": {"name": "constant"},
+        "train": {"batch_size": BATCH, "max_steps": args.steps, "compile": not args.no_compile},
+    }
+    run = resolve(validate(values, "bench_train"))
+    packs = run.prepare_data(run.load_tokenizer()).dataset.train
+    order = [int(index) for index in packs.order(0, 0)[: BATCH * args.steps]]
+    return run, build_model(run, None), [packs[index] for index in order]
+
+
+def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    from xtune.engine import build
+    from xtune.engine.journal import Journal
+    from xtune.engine.loop import Loop, memory_gib
+    from xtune.engine.plan import Plan
+
+    run, model, packs = prepare(args)
+    tokenizer = run.load_tokenizer()
+    plan = Plan(InOrder(packs), batch_size=BATCH, accumulate=1, epochs=1)
+    parallel = build.build_parallel(run, model, plan)
+    metrics = Journal(Path(args.folder, "metrics.jsonl"))
+    Loop(
+        parallel=parallel,
+        plan=plan,
+        collate=build.build_collate(model, tokenizer),
+        lr_factor=lambda step: 1.0,
+        seed=0,
+        metrics=metrics,
+        describe=str,
+        hooks=[clock := CpuClock()],
+    ).run()
+    rows = metrics.rows[WARM_STEPS:]
+    learnt = sum(row["learnt"] for row in rows)
+    compiled = "" if args.no_compile else ", layers compiled"
+    return {
+        "name": f"xtune {version('xtune')}{compiled}",
+        "losses": [row["loss"] for row in metrics.rows],
+        "speed": learnt / sum(row["seconds"] for row in rows),
+        "work": learnt / (clock.moments[-1] - clock.moments[WARM_STEPS - 1]),
+        "memory": memory_gib(),
+    }
+
+
+class CpuClock(Hook):
+    """Processor time at the end of each step."""
+
+    def __init__(self) -> None:
+        self.moments: list[float] = []
+
+    def stepped(self, row: dict[str, Any]) -> None:
+        self.moments.append(time.process_time())
+
+
+class InOrder(list[Any]):
+    """Packs that are taken as they lie."""
+
+    def order(self, seed: int, epoch: int) -> Any:
+        import numpy as np
+
+        return np.arange(len(self))
+
+
+def train_with_trl(args: argparse.Namespace) -> dict[str, Any]:
+    import trl
+    from datasets import Dataset
+    from torch.utils.data import SequentialSampler
+    from transformers import TrainerCallback
+
+    from xtune.engine.loop import memory_gib
+
+    run, model, packs = prepare(args)
+    rows = [
+        {"input_ids": p.ids.tolist(), "labels": p.labels.tolist(), "seq_lengths": p.lengths.tolist()} for p in packs
+    ]
+    moments: list[float] = []
+    work: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            moments.append(time.perf_counter())
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            moments.append(time.perf_counter())
+            work.append(time.process_time())
+
+    class InTurn(trl.SFTTrainer):
+        def _get_train_sampler(self, dataset: Any = None) -> Any:
+            return SequentialSampler(dataset if dataset is not None else self.train_dataset)
+
+    settings = trl.SFTConfig(
+        output_dir=str(Path(args.folder, "trl")),
+        per_device_train_batch_size=BATCH,
+        max_steps=args.steps,
+        learning_rate=RATE,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        max_length=LENGTH,
+        packing=True,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        gradient_checkpointing=False,
+        bf16=False,
+        use_cpu=True,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+    )
+    trainer = InTurn(
+        model,
+        settings,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=run.load_tokenizer(),
+        callbacks=[Clock()],
+    )
+    trainer.train()
+    seconds = [end - begin for begin, end in zip(moments[::2], moments[1::2], strict=True)][WARM_STEPS:]
+    learnt = sum(int((p.labels != -100).sum()) for p in packs[BATCH * WARM_STEPS :])
+    return {
+        "name": f"TRL {trl.__version__} SFTTrainer",
+        "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
+        "speed": learnt / sum(seconds),
+        "work": learnt / (work[-1] - work[WARM_STEPS - 1]),
+        "memory": memory_gib(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
