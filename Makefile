@@ -3,6 +3,7 @@
 #   make test     every check and test        make check    the fast half
 #   make plugins-test  install, train with and uninstall the worked plugins
 #   make configs  write the generated configs again
+#   make docs     write the reference pages again, and the site to build/site
 #   make rehearse run every config in small: about half an hour on 2 cores
 
 PYTHON ?= python3
@@ -57,12 +58,19 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python tools/generate_configs.py --check
+	$(BIN)/python tools/generate_docs.py --check
 
 configs: install
 	$(BIN)/python tools/generate_configs.py
 
 rehearse: install
 	$(BIN)/python tools/rehearse_all.py
+
+# NO_MKDOCS_2_WARNING leaves out a notice about the theme's future, which is no warning about these pages
+docs: install
+	$(PIP) --editable '.[docs]'
+	$(BIN)/python tools/generate_docs.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

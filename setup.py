@@ -37,6 +37,7 @@ setup(
         "tensorboard>=2.15",
     ],
     extras_require={
+        "docs": ["mkdocs-material>=9.6"],
         "flash": ["flash-attn>=2.7"],
         "test": ["setuptools>=77", "pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6", "ruff", "mypy"],
     },

@@ -1,0 +1,109 @@
+"""Why the errors of each part of xtune come up: every file that raises one belongs to a group, by the longest name."""
+
+CAUSES = {
+    "cli.py": ("The command line", "A command or an option is misspelt, or has a value that it does not take."),
+    "commands": (
+        "Arguments of commands",
+        "An argument has a value that the command cannot use, or a file is in the way of its output.",
+    ),
+    "commands/new_plugin.py": ("xtune new-plugin", "The name cannot be that of a Python package, or is taken."),
+    "commands/plan.py": ("xtune plan", "The plan has to count something whose size nobody gave."),
+    "evaluate": ("Evaluation", "What is to be evaluated, or what with, does not fit."),
+    "config": (
+        "Configs and overrides",
+        "A key does not exist, has a value of the wrong type, or the file is no Python of plain values. "
+        "`xtune show-cfg NAME` prints every key with its value.",
+    ),
+    "resolve.py": (
+        "Names and options in a config",
+        "A config names a component with an option that it does not have, or a file or function that is not there.",
+    ),
+    "registry.py": ("Packages of configs", "A plugin names a package of configs that cannot be found."),
+    "plugins.py": ("Choosing plugins", "`XTUNE_PLUGINS` asks for a distribution that is not installed."),
+    "plugin_checks.py": (
+        "Plugins",
+        "A plugin is installed that cannot be imported, does not fit the hooks, is there twice, or asks for another "
+        "version of xtune. `xtune plugins` shows which, and works all the same. The beginning of the line names what "
+        "is wrong.",
+    ),
+    "mappers": (
+        "Rows that a mapper cannot read",
+        "A row has other columns or values than its mapper expects. The line begins with the file and the row. A few "
+        "such rows are dropped and counted; where a file begins with nothing else, it is the wrong mapper. "
+        "`xtune check-custom-dataset FILE` shows which mapper fits, and `options` gives columns other names.",
+    ),
+    "data/source": (
+        "Finding and opening data",
+        "The path, the glob, the split or the package is not there, or is of a kind that xtune does not read.",
+    ),
+    "data/formats": (
+        "Broken data files",
+        "The file is not what its suffix says, is cut off, or has another encoding than UTF-8.",
+    ),
+    "data": (
+        "Preparing data",
+        "Rows could be read but not trained on, or the prepared data cannot be kept. "
+        "The report of `xtune log-dataset NAME` counts what was dropped, by reason.",
+    ),
+    "templates": (
+        "Chat templates",
+        "A template file is malformed, a conversation has a turn that the template has no place for, or the template "
+        "belongs to another tokenizer.",
+    ),
+    "models": (
+        "Loading models",
+        "The folder is incomplete, the path is misspelt, or the machine lacks what the settings ask for.",
+    ),
+    "models/adapter.py": ("Loading adapters", "The adapter's folder is incomplete, or it was trained on another base."),
+    "models/gguf.py": ("GGUF files", "The file is incomplete, of an unknown kind, or there is no room to convert it."),
+    "models/legacy": (
+        "Old model families",
+        "The checkpoint has a setting, or is asked for an attention or a layout, that its native class does not have.",
+    ),
+    "strategies/tuning": ("Tuning", "The options of the tuning do not fit the model: see `tuning.targets`."),
+    "strategies/distributed": (
+        "Spreading a run",
+        "The strategy and the number of processes do not go together, or the DeepSpeed file cannot be used.",
+    ),
+    "engine": (
+        "Training",
+        "Settings contradict each other, or the numbers of a step are no longer finite. The weights of the last good "
+        "step are kept.",
+    ),
+    "engine/launch.py": ("Starting processes", "The variables of the launcher are missing or are no numbers."),
+    "engine/workplace.py": ("The work dir", "The folder is in use, holds another run, or cannot be written to."),
+    "engine/hooks": ("Visualizers", "A visualizer of the config cannot be started: a package or a login is missing."),
+    "engine/checkpoint.py": (
+        "Checkpoints",
+        "A checkpoint is missing, incomplete or changed. `--resume auto` takes the newest good one and says so.",
+    ),
+    "engine/resume.py": (
+        "Going on with a run",
+        "What is resumed has other data, another batch or another config than before, so that it could not end with "
+        "the same weights.",
+    ),
+    "engine/save.py": (
+        "State in a checkpoint",
+        "The checkpoint was written by another strategy, with another number of processes, or for another model.",
+    ),
+    "engine/state.py": ("Optimizer state", "The checkpoint's optimizer state is that of another run."),
+    "convert": (
+        "Converting and merging",
+        "The output is in the way, or the checkpoint, the adapter or the model is of another kind than asked for.",
+    ),
+    "chat": ("Chat", "The model has no template stored beside it, or the conversation has outgrown its context."),
+    "preflight": (
+        "Rehearsing and planning",
+        "A stage of the rehearsal fails as the real run would: the end of the line says why. Or there is no example "
+        "to rehearse with.",
+    ),
+}
+"""First part of a file's path below xtune/: the heading, and the cause."""
+
+
+def group_of(path: str) -> str:
+    """The key of CAUSES that a file belongs to. Raises KeyError for a file of which no cause is told."""
+    fitting = [part for part in CAUSES if path.startswith(part)]
+    if not fitting:
+        raise KeyError(f"xtune/{path} raises errors of which no cause is told: add it to tools/error_causes.py")
+    return max(fitting, key=len)
