@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from xtune import load_config
 from xtune.cli import main
+from xtune.commands.plan import print_data
 from xtune.engine.optim import NAMES
 from xtune.plugins import Components
 from xtune.preflight.memory import GIB, OFFLOADED, OPTIMIZER_BYTES, SHARDED, Memory
@@ -77,6 +82,29 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "It does not fit into 1 GiB. What helps:" in shown
     for name in ("full", "lora", "qlora", "int8_lora"):
         assert f"\n  {name} " in shown
+
+
+def test_steps_and_tokens_are_told_where_the_data_is_at_hand(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "rows.json").write_text("[]")
+    overrides = {"data": [{"path": str(tmp_path / "rows.json"), "mapper": "alpaca"}], "model.path": str(tmp_path)}
+    config = load_config("smollm2_135m_instruct_full_alpaca_e3", overrides)
+    report = SimpleNamespace(read=101, trained=100, tokens=5000, learnt=2000)
+    prepared = (SimpleNamespace(train=range(33)), report)
+    run = SimpleNamespace(config=config, prepare_data=lambda tokenizer: prepared, load_tokenizer=lambda: None)
+    print_data(run, 1e9, gpus=2)  # type: ignore[arg-type]
+    assert capsys.readouterr().out.splitlines() == [
+        "            0.005 PFLOPs an epoch",
+        "data        101 rows, 100 trained",
+        "            5,000 tokens, 2,000 learnt",
+        "            6 steps on 2 devices",  # two of 1 x 16 x 2 packs in each of three epochs
+    ]
+    run.prepare_data = lambda tokenizer: (SimpleNamespace(train=[]), report)
+    print_data(run, 1e9, gpus=2)  # type: ignore[arg-type]
+    assert capsys.readouterr().out.startswith(
+        "data        cannot be prepared: there is nothing to train on: got 0 packs"
+    )
 
 
 def test_adapters_are_counted_alike_whatever_holds_the_base() -> None:

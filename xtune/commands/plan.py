@@ -36,8 +36,7 @@ def run(args: Namespace) -> int:
     memory = spread(needed.memory, distributed, max(1, args.gpus), found.tuning)
     print_parameters(found, needed)
     print_memory(memory, needed, setting)
-    print_work(found, needed)
-    print_data(found)
+    print_work(found, needed, max(1, args.gpus))
     print_fits(found, setting)
     if not fits(memory, args.gpu_memory):
         print(f"\nIt does not fit into {args.gpu_memory:g} GiB. What helps:")
@@ -61,24 +60,24 @@ def print_memory(memory: Memory, needed: Need, setting: Setting) -> None:
     print(f"  gradient checkpointing is {'on' if needed.checkpointing else 'off'}")
 
 
-def print_work(run: Run, needed: Need) -> None:
+def print_work(run: Run, needed: Need, gpus: int) -> None:
     from xtune.preflight.memory import OPTIMIZER_BYTES
     from xtune.preflight.plan import flops_a_token
     from xtune.strategies.tuning import Full
 
     config = run.config
     each = flops_a_token(run.model.config, needed, config.max_length, full=isinstance(run.tuning, Full))
-    print(f"\nwork        {each / 1e9:.2f} GFLOPs a token, {each * 1e6 / 1e15:.2f} PFLOPs a million tokens")
     checkpoint = needed.trained * (4 + OPTIMIZER_BYTES[config.optimizer.name])
     kept = config.checkpoint.keep + 1
-    print(f"disk        {2 * run.model.parameters / 1e9:.1f} GB of weights in 16 bits to download")
+    print(f"\ndisk        {2 * run.model.parameters / 1e9:.1f} GB of weights in 16 bits to download")
     print(f"            {kept * checkpoint / 1e9:.2f} GB for {kept} checkpoints, one of them being written")
+    print(f"work        {each / 1e9:.2f} GFLOPs a token")
+    print_data(run, each, gpus)
 
 
-def print_data(run: Run) -> None:
-    """Tokens and steps, where tokenizer and data are on this machine."""
-    from math import ceil
-
+def print_data(run: Run, flops: float, gpus: int) -> None:
+    """Rows, tokens, steps and work of an epoch, where tokenizer and data are on this machine."""
+    from xtune.engine.plan import Plan
     from xtune.errors import XtuneError
 
     config = run.config
@@ -87,14 +86,15 @@ def print_data(run: Run) -> None:
         return
     try:
         dataset, report = run.prepare_data(run.load_tokenizer())
+        train = config.train.model_dump(include={"batch_size", "accumulate", "epochs", "max_steps"})
+        steps = Plan(dataset.train, **train, ranks=gpus).steps
     except XtuneError as error:
         print(f"data        cannot be prepared: {error}")
         return
-    steps = ceil(len(dataset.train) / (config.train.batch_size * config.train.accumulate)) * config.train.epochs
-    print(
-        f"data        {report.read:,} rows, {report.trained:,} trained; {report.tokens:,} tokens, {report.learnt:,} "
-        f"learnt; {ceil(config.train.max_steps or steps):,} steps on one device"
-    )
+    print(f"            {flops * report.tokens / 1e15:.3f} PFLOPs an epoch")
+    print(f"data        {report.read:,} rows, {report.trained:,} trained")
+    print(f"            {report.tokens:,} tokens, {report.learnt:,} learnt")
+    print(f"            {steps:,} steps on {gpus} device{'s' if gpus > 1 else ''}")
 
 
 def local(path: str) -> bool:
