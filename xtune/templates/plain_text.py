@@ -106,7 +106,7 @@ class PlainText:
             ]
         out = []
         for encoding, ids, text, within, places in zip(encodings, found, texts, inside, edges, strict=True):
-            if encoding is not None and len(encoding) == len(ids):
+            if encoding is not None and (not self.forbidden or encoding.ids == ids):  # else it was broken
                 splits = [_split(encoding, place, len(text)) for place in places]
             else:
                 splits = [self._split_slowly(text, ids, place, within) for place in places]
