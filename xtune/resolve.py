@@ -70,14 +70,20 @@ class Run:
             device=place,
         )
 
-    def prepare_data(self, tokenizer: PreTrainedTokenizerBase) -> Prepared:
-        """The rows of every data entry, mapped, encoded and packed, and the report. Raises DataError."""
+    def open_data(self) -> list[Feed]:
+        """The data entries, opened: a file that is missing is told before a tokenizer is downloaded."""
+        return [self._feed(entry) for entry in self.config.data]
+
+    def prepare_data(self, tokenizer: PreTrainedTokenizerBase, feeds: list[Feed] | None = None) -> Prepared:
+        """The rows of every data entry (of `feeds`, if they are open already), mapped, encoded and packed, and the
+        report. Raises DataError.
+        """
         config = self.config
         encoder = Encoder(
             self.template, tokenizer, max_length=config.max_length, learn=config.learn, too_long=config.too_long
         )
         return prepare(
-            [self._feed(entry) for entry in config.data],
+            self.open_data() if feeds is None else feeds,
             encoder,
             pack=config.pack,
             deduplicate=config.deduplicate,
@@ -107,7 +113,8 @@ def prepare_data(config: Config | str | Path) -> Prepared:
     `report` counts rows read, trained, held out and dropped by reason, and tokens. Raises XtuneError.
     """
     run = resolve(config if isinstance(config, Config) else load_config(config))
-    return run.prepare_data(run.load_tokenizer())
+    feeds = run.open_data()
+    return run.prepare_data(run.load_tokenizer(), feeds)
 
 
 def resolve(config: Config, registries: Components | None = None) -> Run:

@@ -136,7 +136,10 @@ class TinyRun:
         model.name_or_path = "tiny"
         return model
 
-    def prepare_data(self, tokenizer: Any) -> Data:
+    def open_data(self) -> list[Any]:
+        return []
+
+    def prepare_data(self, tokenizer: Any, feeds: list[Any]) -> Data:
         held_out = self.held_out if self.config.evaluation.holdout else []
         dataset = SimpleNamespace(train=Packs(self.samples, self.per_pack), held_out=Packs(held_out, self.per_pack))
         return Data(dataset, Report(read=len(self.samples), trained=len(self.samples)))

@@ -58,6 +58,11 @@ def test_a_path_that_leads_nowhere(path, message):
         xtune.load_model(path)
 
 
+def test_a_hub_that_cannot_be_reached_is_one_line():
+    with pytest.raises(ModelError, match="owner/name cannot be loaded: it is not on this machine, and the hub cannot"):
+        xtune.load_model("owner/name")
+
+
 def test_a_folder_without_weights_or_config(tiny_model, tmp_path):
     folder = tmp_path / "模型"
     shutil.copytree(tiny_model, folder)
@@ -67,6 +72,9 @@ def test_a_folder_without_weights_or_config(tiny_model, tmp_path):
     (folder / "config.json").unlink()
     with pytest.raises(ModelError, match=r"has no config\.json"):
         xtune.load_model(folder)
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(ModelError, match=r"has neither a tokenizer nor a config\.json"):
+        xtune.load_tokenizer(folder)
 
 
 def test_damaged_weights_are_one_line(tiny_model, tmp_path):

@@ -25,7 +25,7 @@ def quiet_libraries() -> None:
         return
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    for name in ("DeepSpeed", "bitsandbytes", "accelerate", "datasets", "torch.distributed"):
+    for name in ("DeepSpeed", "bitsandbytes", "accelerate", "datasets", "huggingface_hub", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     import torch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -57,84 +56,63 @@ def train_run(run: Run, work_dir: Path, resume: str | Path | None = None) -> Res
     if not evaluation.holdout and (run.config.checkpoint.best or evaluation.patience):
         wanted = "checkpoint.best" if run.config.checkpoint.best else "evaluation.patience"
         raise ConfigError(f"{wanted} needs held-out rows: got evaluation.holdout=0; set it to 0.05 for instance")
-    with workplace(work_dir, resuming=resume is not None), ExitStack() as open_files:
-        return _train(run, work_dir, resume, open_files)
+    with workplace(work_dir, resuming=resume is not None):
+        return _train(run, work_dir, resume)
 
 
-def _train(run: Run, work_dir: Path, resume: str | Path | None, open_files: ExitStack) -> Result:
+def _train(run: Run, work_dir: Path, resume: str | Path | None) -> Result:
     from xtune.engine import build
     from xtune.engine.checkpoint import list_checkpoints
-    from xtune.engine.evaluator import Evaluator
     from xtune.engine.hooks.hook import RunFacts
-    from xtune.engine.journal import Journal
+    from xtune.engine.journal import Journals
     from xtune.engine.loop import Loop
     from xtune.engine.resume import find_source
     from xtune.engine.save import Saver, load_training_state
     from xtune.engine.versions import describe_run
 
     config = run.config
+    feeds = run.open_data()
     tokenizer = run.load_tokenizer()
-    prepared = run.prepare_data(tokenizer)
-    packs = prepared.dataset.train
-    plan = build.build_plan(config, packs)
+    prepared = run.prepare_data(tokenizer, feeds)
+    plan = build.build_plan(config, prepared.dataset.train)
     about = describe_run(run, plan, prepared.report)
     source = find_source(work_dir, resume, about)
     model = build.build_model(run, source)
     parallel = build.build_parallel(run, model, plan)
     start = load_training_state(parallel, source) if source is not None else 0
-
-    def journal(name: str) -> Journal:
-        opened = Journal(work_dir / f"{name}.jsonl", keep_to=start, write=ranks.rank() == 0)
-        open_files.callback(opened.close)
-        return opened
-
     batch = build.build_collate(model, tokenizer)
     hooks = build_hooks(config)
-    metrics = journal("metrics")
-    evaluator = Evaluator(
-        evaluations=journal("evaluations"),
-        answers=journal("answers"),
-        measure=build.build_measure(config, parallel, prepared.dataset.held_out, batch),
-        ask=build.build_ask(run, parallel, tokenizer),
-        patience=config.evaluation.patience,
-        keep_best=config.checkpoint.best,
-        hooks=hooks,
-    )
-    saver = Saver(
-        work_dir=work_dir,
-        parallel=parallel,
-        keep=config.checkpoint.keep,
-        describe=partial(write_description, run=run, about=about),
-        journals=[metrics, evaluator.evaluations, evaluator.answers],
-        best=lambda: evaluator.best,
-    )
-    loop = Loop(
-        parallel=parallel,
-        plan=plan,
-        collate=batch,
-        lr_factor=build.build_schedule(config, plan.steps),
-        seed=config.seed,
-        metrics=metrics,
-        describe=partial(build.describe_batch, tokenizer),
-        evaluate=evaluator,
-        save=saver.save,
-        evaluate_every=config.evaluation.every,
-        save_every=config.checkpoint.every,
-        hooks=hooks,
-    )
-    facts = RunFacts(
-        work_dir=work_dir,
-        first_step=start,
-        last_step=plan.steps,
-        about={**about, "summary": summary(about, model)},
-        metrics=metrics.rows,
-        evaluations=evaluator.evaluations.rows,
-        answers=evaluator.answers.rows,
-    )
-    reason = run_with_hooks(hooks, facts, partial(loop.run, start))
-    ranks.barrier()
-    checkpoint = list_checkpoints(work_dir)[-1]
-    return Result(work_dir, metrics.rows, evaluator.evaluations.rows, evaluator.answers.rows, reason, checkpoint)
+    with Journals.opened(work_dir, keep_to=start, write=ranks.rank() == 0) as journals:
+        ask = build.build_ask(run, parallel, tokenizer)
+        measure = build.build_measure(config, parallel, prepared.dataset.held_out, batch)
+        evaluator = build.build_evaluator(config, measure, ask, journals, hooks)
+        saver = Saver(
+            work_dir=work_dir,
+            parallel=parallel,
+            keep=config.checkpoint.keep,
+            describe=partial(write_description, run=run, about=about),
+            journals=journals,
+            best=lambda: evaluator.best,
+        )
+        loop = Loop(
+            parallel=parallel,
+            plan=plan,
+            collate=batch,
+            lr_factor=build.build_schedule(config, plan.steps),
+            seed=config.seed,
+            metrics=journals.metrics,
+            describe=partial(build.describe_batch, tokenizer),
+            evaluate=evaluator,
+            save=saver.save,
+            evaluate_every=config.evaluation.every,
+            save_every=config.checkpoint.every,
+            hooks=hooks,
+        )
+        rows = {name: journal.rows for name, journal in journals._asdict().items()}
+        facts = RunFacts(work_dir, start, plan.steps, {**about, "summary": summary(about, model)}, **rows)
+        reason = run_with_hooks(hooks, facts, partial(loop.run, start))
+        ranks.barrier()
+        return Result(work_dir=work_dir, reason=reason, checkpoint=list_checkpoints(work_dir)[-1], **rows)
 
 
 def run_with_hooks(hooks: list[Hook], facts: Any, run: Callable[[], str]) -> str:

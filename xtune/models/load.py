@@ -86,6 +86,8 @@ def local_folder(path: str | Path, *, weights: bool = True) -> str:
             raise ModelError(f"model folder has no config.json: got {path}; give the folder that holds it")
         if weights and not any(next(place.glob(pattern), None) for pattern in WEIGHT_FILES):
             raise ModelError(f"model folder has no weights (*.safetensors, *.bin): got {path}; is it all there?")
+        if not weights and not any((place / name).is_file() for name in ("tokenizer_config.json", "config.json")):
+            raise ModelError(f"model folder has neither a tokenizer nor a config.json: got {path}; give the one that has")
         return str(place)
     if str(path).startswith((PACKAGE, "/", "./", "../", "~")) or len(place.parts) != 2 or place.is_file():
         raise ModelError(f"model does not exist: got {path}; give a folder, a .gguf file or a hub id (owner/name)")
@@ -159,6 +161,8 @@ def told_in_one_line(path: str | Path) -> Iterator[None]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "trust_remote_code" in str(error):
             reason = "it needs code from its own folder, which xtune never runs; use a model that transformers has"
+        elif "couldn't connect" in str(error):
+            reason = "it is not on this machine, and the hub cannot be reached; give a local folder, or try again"
         raise ModelError(f"model {path} cannot be loaded: {reason}") from error
 
 
