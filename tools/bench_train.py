@@ -6,8 +6,8 @@ LoRA of rank 64 on all linear layers, without dropout, float32, packs of 512 tok
 rate of 2e-4. `--peer-path` is a folder with TRL in it, made outside of the repository by
 `pip install --no-deps --target DIR trl==1.16.0`; without it, only xtune is measured. Each side is a process of its own;
 both start from the same weights and take the same packs, made here once. The first two steps, in which xtune compiles,
-are left out of the speed. Memory is the most that the whole process took. On a machine that does other work too, look at
-tokens for each second of processor time. Prints a table in Markdown.
+are left out of the speed. Memory is the most that the whole process took. On a machine that does other work too, look
+at tokens for each second of processor time. Prints a table in Markdown.
 """
 
 from __future__ import annotations

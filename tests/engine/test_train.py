@@ -56,6 +56,6 @@ def test_answers_are_those_of_a_chat_one_by_one():
     for prompt in prompts:
         alone.append(Session(model.eval(), tiny_tokenizer(), template, max_new_tokens=5).ask(prompt))
     model.train()
-    together = answers(Session(model, tiny_tokenizer(), template, max_new_tokens=5), prompts)
+    together = answers(Session(model, tiny_tokenizer(), template, max_new_tokens=5), prompts, model.generate)
     assert together == [{"prompt": p, "answer": a} for p, a in zip(prompts, alone, strict=True)]
     assert model.training

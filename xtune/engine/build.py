@@ -13,6 +13,7 @@ import torch
 from xtune.conversation import IGNORE
 from xtune.data.collate import collate
 from xtune.engine.evaluation import answers, held_out_loss
+from xtune.engine.evaluator import Evaluator
 from xtune.engine.forward import LossModel
 from xtune.engine.layers import compile_layers, use_checkpointing
 from xtune.engine.optim import build_optimizer
@@ -26,6 +27,8 @@ from xtune.strategies.distributed.parallel import StepSettings
 
 if TYPE_CHECKING:
     from xtune.config.schema import Config, OptimizerSettings
+    from xtune.engine.hooks.hook import Hook
+    from xtune.engine.journal import Journals
     from xtune.resolve import Run
     from xtune.strategies.distributed.parallel import Parallel
 
@@ -132,6 +135,24 @@ def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], list
             return answers(session, settings.prompts, parallel.generate)
 
     return ask
+
+
+def build_evaluator(
+    config: Config,
+    measure: Callable[[], dict[str, Any]] | None,
+    ask: Callable[[], list[dict[str, Any]]],
+    journals: Journals,
+    hooks: list[Hook],
+) -> Evaluator:
+    return Evaluator(
+        evaluations=journals.evaluations,
+        answers=journals.answers,
+        measure=measure,
+        ask=ask,
+        patience=config.evaluation.patience,
+        keep_best=config.checkpoint.best,
+        hooks=hooks,
+    )
 
 
 def describe_batch(tokenizer: Any, batch: Any, limit: int = 200) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Journal:
@@ -45,6 +47,25 @@ class Journal:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+class Journals(NamedTuple):
+    """The three journals of a run."""
+
+    metrics: Journal
+    evaluations: Journal
+    answers: Journal
+
+    @classmethod
+    @contextmanager
+    def opened(cls, work_dir: Path, *, keep_to: int, write: bool) -> Iterator[Journals]:
+        """The journals of `work_dir`, back at step `keep_to`, closed at the end of the context."""
+        journals = cls(*(Journal(work_dir / f"{name}.jsonl", keep_to=keep_to, write=write) for name in cls._fields))
+        try:
+            yield journals
+        finally:
+            for journal in journals:
+                journal.close()
 
 
 def _line(row: dict[str, Any]) -> str:
