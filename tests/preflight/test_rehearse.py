@@ -157,6 +157,7 @@ def test_the_command_tells_a_mistake(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_every_config_that_differs_in_small():
     seen = {}
     for name in POINTS:
