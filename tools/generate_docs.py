@@ -62,7 +62,10 @@ def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.Argu
 
 
 def arguments(parser: argparse.ArgumentParser) -> str:
-    rows = [argument(action) for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+    told = (argparse._HelpAction, argparse._SubParsersAction)
+    rows = [argument(action) for action in parser._actions if not isinstance(action, told)]
+    if any(True for _ in subcommands(parser)):
+        return "It takes one of the kinds below.\n"
     return table(["argument", "default", "what it does"], rows) if rows else "It takes no arguments.\n"
 
 

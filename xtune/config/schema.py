@@ -36,8 +36,12 @@ class ComponentSettings(BaseModel):
 class ModelSettings(Settings):
     name: str = Field(description="registry name: which family, template and size this is")
     path: str = Field(description="hub id, local folder or GGUF file")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="what the model computes in; auto is bfloat16 where the device has it, else float32"
+    )
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
+        default="auto", description="auto takes the fastest that the machine and the model have"
+    )
     tokenizer: str | None = Field(default=None, description="where the tokenizer is, if not beside the model")
 
 
@@ -54,8 +58,8 @@ class DataSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    name: str = "adamw"
-    lr: float = Field(default=2e-4, gt=0)
+    name: str = Field(default="adamw", description="adamw, adafactor, adamw_8bit, paged_adamw_8bit, paged_adamw_32bit")
+    lr: float = Field(default=2e-4, gt=0, description="learning rate after warm-up")
     betas: Pair = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
@@ -64,18 +68,22 @@ class OptimizerSettings(Settings):
 
 
 class ScheduleSettings(Settings):
-    name: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_ratio: Fraction = 0.0
+    name: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="how the learning rate falls after warm-up"
+    )
+    warmup_ratio: Fraction = Field(default=0.0, description="share of the steps in which it rises from 0")
     warmup_steps: Annotated[int, Field(ge=0)] | None = Field(default=None, description="takes the place of the ratio")
-    min_lr: float = Field(default=0.0, ge=0)
+    min_lr: float = Field(default=0.0, ge=0, description="learning rate that it falls to")
 
 
 class TrainSettings(Settings):
     batch_size: PositiveInt = Field(default=1, description="rows (or packs) a device takes at once")
     accumulate: PositiveInt = Field(default=1, description="micro-batches a step")
-    epochs: float = Field(default=1.0, gt=0)
+    epochs: float = Field(default=1.0, gt=0, description="times that every row is seen")
     max_steps: PositiveInt | None = Field(default=None, description="takes the place of epochs")
-    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    gradient_checkpointing: bool | Literal["auto"] = Field(
+        default="auto", description="compute activations again in backward; auto where they would fill half the memory"
+    )
     neftune_alpha: float | None = Field(default=None, gt=0, description="noise on embeddings, arXiv:2310.05914")
     compile: bool | Literal["auto"] = Field(default=False, description="compile decoder layers one by one")
 
@@ -90,8 +98,8 @@ class EvaluationSettings(Settings):
     every: PositiveInt = Field(default=500, description="steps between evaluations")
     holdout: Fraction = Field(default=0.0, description="share of the rows, chosen by content hash, kept for evaluation")
     prompts: list[str] = Field(default_factory=list, description="questions answered at start, every N steps and end")
-    system: str = ""
-    max_new_tokens: PositiveInt = 128
+    system: str = Field(default="", description="system message of the prompts")
+    max_new_tokens: PositiveInt = Field(default=128, description="tokens of an answer, at most")
     patience: PositiveInt | None = Field(default=None, description="stop after so many evaluations without a gain")
 
 
@@ -99,19 +107,25 @@ class Config(Settings):
     """All that a run needs, by name and value. See docs/configs.md for what people change."""
 
     model: ModelSettings
-    template: str
+    template: str = Field(description="registry name, or a .json file")
     tuning: ComponentSettings
-    distributed: str | ComponentSettings = "auto"
+    distributed: str | ComponentSettings = Field(
+        default="auto", description="registry name, alone or with the options of that strategy"
+    )
     data: Annotated[list[DataSettings], Field(min_length=1)]
     max_length: PositiveInt = Field(default=2048, description="tokens a sample, and a pack, may have")
-    pack: bool = True
-    too_long: Literal["drop_turns", "truncate", "error"] = "drop_turns"
-    learn: Literal["assistant", "last", "all"] = "assistant"
-    deduplicate: bool = False
+    pack: bool = Field(default=True, description="join several rows to packs of max_length tokens")
+    too_long: Literal["drop_turns", "truncate", "error"] = Field(
+        default="drop_turns", description="what becomes of conversations of more than max_length tokens"
+    )
+    learn: Literal["assistant", "last", "all"] = Field(
+        default="assistant", description="what is learnt: every answer, the last one, or every token"
+    )
+    deduplicate: bool = Field(default=False, description="drop conversations that were there before")
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     train: TrainSettings = TrainSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     visualizers: list[str] = Field(default_factory=list, description="mmengine backends, such as TensorboardVisBackend")
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: int = Field(default=0, ge=0, description="of data order, dropout and initial adapters")
