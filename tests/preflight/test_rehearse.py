@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,13 @@ from xtune.cli import main
 from xtune.config.override import apply_overrides
 from xtune.config.source import validate
 from xtune.engine.hooks.report import ReportHook
-from xtune.errors import XtuneError
+from xtune.errors import ConfigError, XtuneError
+from xtune.models.spec import ModelSpec
 from xtune.plugins import components
 from xtune.preflight.covering import cover, identity, traits
 from xtune.preflight.rehearse import rehearse
+from xtune.preflight.small_config import make_small
+from xtune.resolve import resolve
 
 MODELS = components([]).models
 POINTS = points(MODELS)
@@ -132,6 +136,23 @@ def test_a_mistake_names_the_stage(changes, message):
     with pytest.raises(XtuneError) as error:
         rehearse(config_of(BASE, **changes))
     assert str(error.value).startswith(message)
+
+
+def test_a_model_without_sizes_is_told(tmp_path):
+    run = resolve(config_of(BASE))
+    spec = ModelSpec(path="a/b", family="f", template="chatml", context=9, licence="", parameters=1)
+    with pytest.raises(ConfigError) as error:
+        make_small(replace(run, model=spec), tmp_path)
+    assert str(error.value) == (
+        "model smollm2_135m_instruct cannot be rehearsed: got no config in its ModelSpec; give it its sizes"
+    )
+
+
+def test_deepspeed_is_replaced_where_it_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr("xtune.preflight.small_config.find_spec", lambda name: None)
+    small = make_small(resolve(config_of(BASE, distributed="deepspeed_zero2")), tmp_path)
+    assert small.config.distributed == "single" and "DeepSpeed" in small.not_checked
+    assert "DeepSpeed, which is not installed: one process without it" in small.replaced
 
 
 def test_any_other_error_names_the_stage_too(monkeypatch):
