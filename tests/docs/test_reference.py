@@ -10,6 +10,7 @@ import sys
 import pytest
 from pages import PAGES, ROOT
 
+from xtune.errors import UnknownName
 from xtune.plugins import components
 
 sys.path.append(str(ROOT / "tools"))
@@ -57,6 +58,16 @@ def test_every_raise_of_an_error_is_found():
         code = "".join(line for line in text.splitlines(True) if not line.lstrip().startswith("class "))
         if pattern.search(code) and any(isinstance(node, ast.Raise) for node in ast.walk(ast.parse(text))):
             assert messages(path), path
+
+
+def test_troubleshooting_quotes_lines_that_there_are():
+    told = " | ".join(text for path in modules() for text in messages(path)) + str(UnknownName("config", "", []))
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^\| `([^`]+)`", page, re.MULTILINE)
+    assert len(quoted) > 8
+    assert [
+        line for line in quoted if line.replace("all rows fail", "… fail").removesuffix(" NAME ...") not in told
+    ] == []
 
 
 def test_inline_commands_exist():

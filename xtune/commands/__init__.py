@@ -14,7 +14,7 @@ from xtune.registry import Registry
 COMMANDS = {
     "train": "fine-tune a model as a config says",
     "chat": "talk to a model, with or without an adapter",
-    "convert": "turn checkpoints into adapters and model folders; merge, split",
+    "convert": "turn checkpoints into adapters and model folders; merge",
     "list-cfg": "list configs by name",
     "copy-cfg": "copy a config to a file of your own, with comments",
     "show-cfg": "print a config with overrides applied",
