@@ -67,8 +67,8 @@ CAUSES = {
     ),
     "engine": (
         "Training",
-        "Settings contradict each other, or the numbers of a step are no longer finite. The weights of the last good "
-        "step are kept.",
+        "Settings contradict each other, or the numbers of a step are no longer finite. Such a step never reaches the "
+        "weights, and the newest checkpoint stays good.",
     ),
     "engine/launch.py": ("Starting processes", "The variables of the launcher are missing or are no numbers."),
     "engine/workplace.py": ("The work dir", "The folder is in use, holds another run, or cannot be written to."),
