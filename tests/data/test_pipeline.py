@@ -150,6 +150,23 @@ def test_rows_made_to_fit_are_counted(run: Callable[..., Prepared]) -> None:
     assert report.changed == {"truncated": 1} and report.trained == 2
 
 
+def test_long_plain_text_is_cut_and_every_token_trained_once(
+    run: Callable[..., Prepared], encoder: Callable[..., Encoder]
+) -> None:
+    def plain(row: dict[str, Any]) -> Conversation:
+        return Conversation((Turn("assistant", row["text"]),), plain=True)
+
+    rows = [{"text": "word " * 90}, {"text": "short"}]
+    whole = [encoder().encode_batch([plain(row)])[0].ids for row in rows]
+    prepared = run(*rows, mapper=plain, max_length=32, pack=False)
+    samples = [pack.ids for pack in prepared.dataset.train]
+    assert len(whole[0]) > 64 and max(map(len, samples)) == 32
+    assert np.array_equal(np.concatenate(samples), np.concatenate(whole))
+    report = prepared.report
+    assert (report.read, report.trained, report.samples) == (2, 2, len(samples)) and balanced(report)
+    assert report.changed == {"cut into pieces": 1}
+
+
 def test_packing_needs_a_length(run: Callable[..., Prepared]) -> None:
     with pytest.raises(ValueError, match="max_length None"):
         run(row(1), max_length=None)

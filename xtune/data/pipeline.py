@@ -31,7 +31,7 @@ from xtune.data.source_row import well_formed
 from xtune.errors import DataError
 
 WORKERS = 2  # threads that encode: while Rust works for one, the other renders
-CHANGED = ("shortened", "truncated")  # outcomes of an encoded row that is still used
+CHANGED = ("shortened", "truncated", "cut into pieces")  # outcomes of an encoded row that is still used
 TELL_EVERY = 10.0  # seconds
 
 log = logging.getLogger(__name__)
@@ -152,22 +152,25 @@ def _collector_spared() -> Iterator[None]:
 
 
 def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, folder: Path) -> dict[str, np.ndarray]:
-    """Writes every sample once; returns its length, learnt tokens, copies an epoch and split, each (samples,)."""
-    table = {"length": array("i"), "learnt": array("i"), "copies": array("i"), "held_out": array("b")}
+    """Writes every sample once; returns its length, learnt tokens, copies an epoch, split, and whether it is the first of
+    its row (a long plain text gives several), each (samples,).
+    """
+    table = {name: array("i") for name in ("length", "learnt", "copies", "held_out", "first")}
     started = told = monotonic()
     with SampleWriter(folder / SAMPLES) as writer:
         for batch, results in _encode(batches, encoder):
             kept = []
             for at, encoded in enumerate(results):
                 if _is_kept(encoded, batch.where[at], report):
-                    kept.append((at, encoded.ids, encoded.labels))
+                    kept += [(at, *piece) for piece in _pieces(encoded, encoder.max_length)]
             if kept:
-                places, ids, labels = zip(*kept, strict=True)
+                places, first, ids, labels = zip(*kept, strict=True)
                 learnt = writer.write(ids, labels, [batch.where[at] for at in places])
                 table["length"].extend(map(len, ids))
                 table["learnt"].extend(learnt.tolist())
                 table["copies"].extend(batch.copies[at] for at in places)
                 table["held_out"].extend(batch.held_out[at] for at in places)
+                table["first"].extend(first)
             if monotonic() - told > TELL_EVERY:
                 told = monotonic()
                 log.info("preparing data: %d rows, %d rows/s", report.read, report.read / (told - started))
@@ -249,10 +252,17 @@ def _is_kept(encoded: Encoded | DataError, where: str, report: Report) -> TypeGu
     return False
 
 
+def _pieces(encoded: Encoded, length: int | None) -> Iterator[tuple[bool, np.ndarray, np.ndarray]]:
+    """A sample, or the consecutive ones of `length` tokens that a longer plain text is cut into; the first is marked."""
+    for begin in range(0, len(encoded.ids), length or len(encoded.ids)):
+        end = None if length is None else begin + length
+        yield begin == 0, encoded.ids[begin:end], encoded.labels[begin:end]
+
+
 def _lay_out(table: dict[str, np.ndarray], report: Report) -> dict[str, Layout]:
     """The packs of both splits; fills in the report's figures."""
-    held_out = table["held_out"].astype(bool)
-    report.trained, report.held_out = int((~held_out).sum()), int(held_out.sum())
+    held_out, first = table["held_out"].astype(bool), table["first"].astype(bool)
+    report.trained, report.held_out = int((first & ~held_out).sum()), int((first & held_out).sum())
     if not report.trained:
         reasons = ", ".join(f"{reason} {count}" for reason, count in report.dropped.items()) or "held out all"
         raise DataError(f"no row is left to train on: got {report.read} rows ({reasons}); see the first ones yourself")

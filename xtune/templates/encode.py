@@ -25,6 +25,7 @@ TooLong = Literal["drop_turns", "truncate", "error"]
 
 SHORTENED = "shortened"
 TRUNCATED = "truncated"
+CUT = "cut into pieces"
 TOO_LONG = "too long"
 NOTHING_TO_LEARN = "nothing to learn"
 EMPTY = "empty"
@@ -54,12 +55,13 @@ def encode(
 ) -> Sample:
     """Ids and labels of one conversation; see Encoder. With `generation_prompt`, the ids that a chat continues from.
 
-    A conversation that is too long and cannot be made to fit gives an empty Sample.
+    A conversation that is too long and cannot be made to fit gives an empty Sample; plain text, its first piece.
     """
     encoder = Encoder(find_template(template), tokenizer, max_length=max_length, learn=learn, too_long=too_long)
     ids, labels, _ = encoder.encode_whole([pieces(conversation, encoder.form, learn, generation_prompt)])[0]
     if max_length is not None and len(ids) > max_length and not generation_prompt:
         ids, labels, _ = encoder.encode_batch([conversation])[0]
+        ids, labels = ids[:max_length], labels[:max_length]
     return Sample(ids.tolist(), labels.tolist())
 
 
@@ -68,7 +70,8 @@ class Encoder:
 
     `max_length` is in tokens; None: no limit. `too_long` says what becomes of a longer conversation: "drop_turns"
     drops whole turns from the end, so that the last answer kept is complete, "truncate" cuts it off, "error" raises
-    DataError. `learn` is as in render().
+    DataError. Plain text has no turns to drop: it comes back whole, with the outcome "cut into pieces", for the caller
+    to cut every `max_length` tokens. `learn` is as in render().
     """
 
     def __init__(
@@ -122,6 +125,8 @@ class Encoder:
         if self.too_long == "truncate":
             ids, labels = ids[: self.max_length], labels[: self.max_length]
             return Encoded(ids, labels, TRUNCATED) if (labels[1:] != IGNORE).any() else _dropped(TOO_LONG)
+        if conversation.plain:
+            return Encoded(ids, labels, CUT)
         return self._shortened(conversation, self.max_length)
 
     def _shortened(self, conversation: Conversation, max_length: int) -> Encoded:
