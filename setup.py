@@ -39,7 +39,15 @@ setup(
     extras_require={
         "docs": ["mkdocs-material>=9.6"],
         "flash": ["flash-attn>=2.7"],
-        "test": ["setuptools>=77", "pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6", "ruff", "mypy"],
+        "test": [
+            "setuptools>=77",
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "hypothesis>=6",
+            "ruff",
+            "mypy",
+        ],
     },
     entry_points={"console_scripts": ["xtune = xtune.cli:main"]},
 )

@@ -39,7 +39,8 @@ def test_linear_ends_at_the_floor():
 def test_warmup_by_ratio_or_by_steps():
     assert warmup_length(101, 0.03, None) == 4
     assert warmup_length(100, 0.5, 7) == 7
-    assert warmup_length(5, 0.0, 7) == 5
+    assert warmup_length(5, 0.0, 7) == 4
+    assert warmup_length(1, 0.03, None) == 0  # a run of one step trains
 
 
 class Adapter(nn.Module):

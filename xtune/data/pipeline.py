@@ -152,8 +152,8 @@ def _collector_spared() -> Iterator[None]:
 
 
 def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, folder: Path) -> dict[str, np.ndarray]:
-    """Writes every sample once; returns its length, learnt tokens, copies an epoch, split, and whether it is the first of
-    its row (a long plain text gives several), each (samples,).
+    """Writes every sample once; returns its length, learnt tokens, copies an epoch, split, and whether it is the first
+    of its row (a long plain text gives several), each (samples,).
     """
     table = {name: array("i") for name in ("length", "learnt", "copies", "held_out", "first")}
     started = told = monotonic()
@@ -253,7 +253,7 @@ def _is_kept(encoded: Encoded | DataError, where: str, report: Report) -> TypeGu
 
 
 def _pieces(encoded: Encoded, length: int | None) -> Iterator[tuple[bool, np.ndarray, np.ndarray]]:
-    """A sample, or the consecutive ones of `length` tokens that a longer plain text is cut into; the first is marked."""
+    """A sample, or the consecutive ones of `length` tokens that a longer plain text is cut into, the first marked."""
     for begin in range(0, len(encoded.ids), length or len(encoded.ids)):
         end = None if length is None else begin + length
         yield begin == 0, encoded.ids[begin:end], encoded.labels[begin:end]

@@ -6,8 +6,11 @@ import math
 
 
 def warmup_length(total: int, ratio: float, steps: int | None) -> int:
-    """Steps of warm-up: `steps` where given, else `ratio` of `total`, rounded up; never more than `total`."""
-    return min(total, math.ceil(total * ratio) if steps is None else steps)
+    """Steps of warm-up: `steps` where given, else `ratio` of `total`, rounded up; never all of them.
+
+    The first step of a warm-up has no learning rate at all: a run of one step would train nothing.
+    """
+    return min(max(0, total - 1), math.ceil(total * ratio) if steps is None else steps)
 
 
 def lr_factor(step: int, *, name: str, warmup: int, total: int, floor: float = 0.0) -> float:

@@ -87,7 +87,7 @@ def local_folder(path: str | Path, *, weights: bool = True) -> str:
         if weights and not any(next(place.glob(pattern), None) for pattern in WEIGHT_FILES):
             raise ModelError(f"model folder has no weights (*.safetensors, *.bin): got {path}; is it all there?")
         if not weights and not any((place / name).is_file() for name in ("tokenizer_config.json", "config.json")):
-            raise ModelError(f"model folder has neither a tokenizer nor a config.json: got {path}; give the one that has")
+            raise ModelError(f"model folder has neither a tokenizer nor a config.json: got {path}; give another")
         return str(place)
     if str(path).startswith((PACKAGE, "/", "./", "../", "~")) or len(place.parts) != 2 or place.is_file():
         raise ModelError(f"model does not exist: got {path}; give a folder, a .gguf file or a hub id (owner/name)")
