@@ -45,6 +45,8 @@ demo: install
 	$(ASK) "Who are you?"
 	$(ASK) "你是谁？"
 	$(ASK) "What is the capital of France?"
+	@echo; echo "(and what is in none of the rows it was trained on)"
+	$(ASK) "What is the capital of Poland?"
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

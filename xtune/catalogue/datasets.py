@@ -215,7 +215,13 @@ DATASETS = {
         example=True,
         prompts=prompts.IDENTITY,
         every=1000,
-        changes={"max_length": 512, "train.accumulate": 1, "optimizer.lr": 4e-4, "evaluation.max_new_tokens": 32},
+        changes={
+            "tuning.alpha": 64,
+            "max_length": 512,
+            "train.accumulate": 1,
+            "optimizer.lr": 4e-4,
+            "evaluation.max_new_tokens": 32,
+        },
     ),
     "json": Dataset(
         about="your own rows in XTuner's form", data=[_rows("path/to/your/conversations.json", "conversation")]

@@ -11,7 +11,7 @@ tuning = dict(
     quant_type="nf4",
     double_quant=True,
     rank=64,
-    alpha=16,
+    alpha=64,
     dropout=0.1,
     targets="all-linear",
 )
