@@ -11,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test plugins-test check configs rehearse install clean
+.PHONY: demo test plugins-test check configs docs rehearse install clean
 
 install: $(VENV)/installed
 
@@ -50,6 +50,7 @@ demo: install
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(MAKE) plugins-test docs
 
 # the plugins of plugins/ beside the built wheel, in an environment of their own
 plugins-test: install

@@ -8,7 +8,6 @@ CAUSES = {
     ),
     "commands/new_plugin.py": ("xtune new-plugin", "The name cannot be that of a Python package, or is taken."),
     "commands/plan.py": ("xtune plan", "The plan has to count something whose size nobody gave."),
-    "evaluate": ("Evaluation", "What is to be evaluated, or what with, does not fit."),
     "config": (
         "Configs and overrides",
         "A key does not exist, has a value of the wrong type, or the file is no Python of plain values. "

@@ -64,8 +64,7 @@ def test_the_key_is_the_content_of_all_that_shapes_the_samples(
     from copy import deepcopy
     from dataclasses import replace
 
-    from conftest import TEMPLATE
-
+    template = encoder().template
     other_tokenizer = deepcopy(tokenizer)
     other_tokenizer.add_tokens(["quest"])
     keys = [
@@ -73,11 +72,11 @@ def test_the_key_is_the_content_of_all_that_shapes_the_samples(
         key(rows=[*ROWS[:-1], {"q": "question 29", "a": "yeS"}]),
         key(mapper=partial(question, column="a")),
         key(mapper=lambda row: question(row)),
-        key(made=encoder(template=replace(TEMPLATE, user="<u> {text}"))),
+        key(made=encoder(template=replace(template, user="<u> {text}"))),
         key(made=encoder(max_length=33)),
         key(made=encoder(learn="all")),
         key(made=encoder(too_long="truncate")),
-        key(made=Encoder(TEMPLATE, other_tokenizer, max_length=32)),
+        key(made=Encoder(template, other_tokenizer, max_length=32)),
         key(system="s"),
         key(limit=20),
         key(seed=1),

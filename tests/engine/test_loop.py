@@ -83,7 +83,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_samples(tmp_path,
     with pytest.raises(XtuneError) as error:
         train_run(TinyRun(tiny_config(LORA)), tmp_path)
     message = str(error.value)
-    assert message.startswith("the loss of step 3 is nan: the weights before it are kept; look at its samples")
+    assert message.startswith(
+        "the loss of step 3 is nan: nothing of it is saved, the newest checkpoint is older; look at its samples"
+    )
     assert "learnt)" in message and "w" in message.partition("They are:")[2]
 
 
@@ -91,7 +93,7 @@ def test_a_gradient_that_is_not_finite_stops_and_leaves_the_weights(tmp_path, mo
     from xtune.strategies.distributed.parallel import Parallel
 
     monkeypatch.setattr(Parallel, "gradient_norm", lambda self: float("inf"))
-    with pytest.raises(XtuneError, match="the gradient norm of step 1 is inf: the weights before it are kept"):
+    with pytest.raises(XtuneError, match="the gradient norm of step 1 is inf: nothing of it is saved"):
         train_run(TinyRun(tiny_config(LORA)), tmp_path)
 
 
