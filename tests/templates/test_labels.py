@@ -3,7 +3,7 @@
 import pytest
 from readable import marked
 
-from xtune import ChatTemplate, Conversation, Turn, encode
+from xtune import ChatTemplate, Conversation, Turn, encode, render
 
 TURNS = (
     Turn("system", "S"),
@@ -212,3 +212,36 @@ def test_a_token_that_stands_across_the_boundary_is_not_learnt(smollm2):
     sample = encode(Conversation((Turn("user", "x"), Turn("assistant", "\n\nfine"))), "chatml", smollm2)
     assert smollm2.convert_ids_to_tokens(sample.ids)[-5:] == ["ĊĊ", "Ċ", "fine", "<|im_end|>", "Ċ"]
     assert [label != -100 for label in sample.labels[-5:]] == [False, True, True, True, False]
+
+
+def test_a_token_across_two_learnt_texts_is_learnt(smollm2):
+    """The template's space and the answer's first word are one token, as are the answer's last letter and the end."""
+    template = ChatTemplate(user="Q {text} A", assistant="", answer=" {text}", end="ish")
+    sample = encode(Conversation((Turn("user", "x"), Turn("assistant", "I am redd"))), template, smollm2)
+    assert smollm2.decode([label for label in sample.labels if label != -100]) == " I am reddish"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("llama2", "llama2_chat"),
+        ("llama2", "vicuna"),
+        ("llama2", "wizardlm"),
+        ("llama2", "mistral"),
+        ("internlm", "internlm_chat"),
+        ("internlm2", "internlm2_chat"),
+        ("baichuan2", "baichuan2_chat"),
+        ("chatglm3", "chatglm3"),
+        ("qwen", "qwen_chat"),
+        ("qwen3", "qwen3_instruct_chat"),
+        ("llama3_1", "llama3_chat"),
+    ],
+)
+def test_what_a_real_tokenizer_learns_is_the_learnt_text(vendors, templates, folder, name):
+    """Learnt ids spell exactly the learnt spans: no word at an edge is lost, and none of the prompt's is learnt."""
+    tokenizer = vendors(folder)
+    conversation = Conversation((Turn("user", "Who are you? 你是谁"), Turn("assistant", "I am 小明.")))
+    learnt = [span.text for span in render(conversation, templates[name]) if span.learn]
+    wanted = "".join(tokenizer.eos_token if text == "{eos}" else text for text in learnt)
+    labels = [label for label in encode(conversation, templates[name], tokenizer).labels if label != -100]
+    assert tokenizer.decode(labels).strip() == wanted.strip()

@@ -79,11 +79,15 @@ class Plan:
         text = "".join(texts)
         if all(learnt) or True not in learnt:
             return self._place(text, inside), learnt[0]
-        runs, begin = [], 0
+        runs: list[tuple[int, int]] = []
+        begin = 0
         for part, learn in zip(texts, learnt, strict=True):
-            if learn:
-                runs.append((begin, begin + len(part)))
-            begin += len(part)
+            end = begin + len(part)
+            if learn and runs and runs[-1][1] == begin:  # one run: a token may stand across the two texts
+                runs[-1] = (runs[-1][0], end)
+            elif learn:
+                runs.append((begin, end))
+            begin = end
         self.split_texts.append(text)
         self.split_inside.append(inside)
         self.edges.append([edge for run in runs for edge in run])
