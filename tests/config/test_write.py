@@ -41,6 +41,7 @@ def test_what_is_written_reads_back(value: Any) -> None:
         ({}, "dict()"),
         ({"a": None}, "dict(a=None)"),
         ({"in": 1, "a b": True}, '{"in": 1, "a b": True}'),
+        ({"ﹷ": 1}, '{"ﹷ": 1}'),
         ("上海\n\"'", '"上海\\n\\"\'"'),
     ],
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from keyword import iskeyword
 from typing import Any
 
 WIDTH = 120
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""A key that may be written as a name. Python would change some other letters in one (PEP 3131)."""
 
 
 def dump(values: Mapping[str, Any], *, docstring: str = "", comments: Mapping[str, str] | None = None) -> str:
@@ -50,7 +53,7 @@ def literal(value: Any, *, indent: int = 0, used: int = 0) -> str:
 def _parts(value: Mapping[str, Any] | list[Any] | tuple[Any, ...], indent: int) -> tuple[str, str, list[str]]:
     """Opening, closing and the items' source."""
     if isinstance(value, Mapping):
-        plain = all(isinstance(key, str) and key.isidentifier() and not iskeyword(key) for key in value)
+        plain = all(isinstance(key, str) and NAME.fullmatch(key) and not iskeyword(key) for key in value)
         names = [f"{key}=" if plain else f"{literal(key)}: " for key in value]
         items = [
             name + literal(item, indent=indent, used=len(name) + 1)
