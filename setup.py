@@ -25,6 +25,7 @@ setup(
         "packaging>=23",
         "filelock>=3.12",
         "pyarrow>=17",
+        "psutil>=5.9",
         "xxhash>=3.4",
         "pluggy>=1.5",
         "openpyxl>=3.1",

@@ -24,6 +24,14 @@ def packaged(path: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations)), file))
 
 
+def is_local(path: str) -> bool:
+    """Whether a path of a model or of data is on this machine, so that nothing has to be downloaded."""
+    try:
+        return Path(packaged(path)).exists()
+    except ModuleNotFoundError:
+        return False
+
+
 def cache_root() -> Path:
     """The folder of everything that can be made again: $XTUNE_CACHE, or xtune below the user's cache folder."""
     chosen = os.environ.get("XTUNE_CACHE")

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from xtune.config.schema import ComponentSettings, Config, DataSettings
 from xtune.config.source import explain, load_config
+from xtune.contradictions import refuse_contradictions
 from xtune.data.feed import Feed
 from xtune.data.pipeline import Prepared, prepare
 from xtune.data.sources import Source, open_source
@@ -118,7 +119,10 @@ def prepare_data(config: Config | str | Path) -> Prepared:
 
 
 def resolve(config: Config, registries: Components | None = None) -> Run:
-    """Looks up every name of `config`. Raises UnknownName, or ConfigError for options that a component lacks."""
+    """Looks up every name of `config`.
+
+    Raises UnknownName, and ConfigError for options that a component lacks and for settings that contradict each other.
+    """
     found = registries or components()
     tuning = _strategy(config.tuning, "tuning", found)
     if not isinstance(tuning, Tuning):
@@ -132,7 +136,7 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
     for entry in config.data:
         if entry.mapper != "auto":
             bind_mapper(entry.mapper, entry.options, found)
-    return Run(
+    run = Run(
         config=config,
         model=found.models[config.model.name],
         template=find_template(config.template, found),
@@ -140,11 +144,19 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
         distributed=run_on,
         components=found,
     )
+    refuse_contradictions(run)
+    return run
 
 
 def _strategy(settings: ComponentSettings, section: str, found: Components) -> Strategy:
     """The strategy that a section names, made with the section's options."""
     kind = found.strategies[settings.name]
+    strangers = [option for option in settings.options if option not in kind.model_fields]
+    if len(strangers) > 1:
+        raise ConfigError(
+            f"{section}.name={settings.name} has no such options: got {', '.join(strangers)}, which are another "
+            f"strategy's; take them out, or start from a config of {settings.name} (xtune list-cfg)"
+        )
     try:
         return kind(**settings.options)
     except ValidationError as error:

@@ -17,7 +17,7 @@ from xtune.engine import checkpoint as files
 from xtune.engine import save
 from xtune.engine.checkpoint import find_checkpoint, list_checkpoints, read_manifest
 from xtune.engine.train import train_run
-from xtune.errors import CheckpointError, ConfigError, XtuneError
+from xtune.errors import CheckpointError, XtuneError
 
 LORA = {"name": "lora", "rank": 4, "dropout": 0.2}
 
@@ -222,13 +222,6 @@ def test_another_model_and_another_kind(work_dir):
 
     with pytest.raises(CheckpointError, match="holds an adapter: this run trains a whole model"):
         load_weights(TinyRun(tiny_config()).load_model(), work_dir / "checkpoints" / "step_8")
-
-
-def test_best_and_patience_need_held_out_rows(tmp_path):
-    with pytest.raises(ConfigError, match="checkpoint.best needs held-out rows: got evaluation.holdout=0"):
-        run(tmp_path, checkpoint={"best": True})
-    with pytest.raises(ConfigError, match="evaluation.patience needs held-out rows"):
-        run(tmp_path, evaluation={"patience": 2})
 
 
 def test_a_full_checkpoint_loads_in_plain_transformers(tmp_path):

@@ -17,7 +17,7 @@ from xtune.engine.forward import LossModel, noisy_embeddings
 from xtune.engine.journal import Journal
 from xtune.engine.plan import Plan, fingerprint, seed_everything
 from xtune.engine.train import train_run
-from xtune.errors import ConfigError, DataError, XtuneError
+from xtune.errors import DataError, XtuneError
 
 LORA = {"name": "lora", "rank": 4}
 
@@ -170,11 +170,6 @@ def test_a_missing_compiler_is_said_and_nothing_fails(monkeypatch, caplog):
     monkeypatch.setattr(torch, "compile", broken)
     assert layers.compile_layers(tiny_llama(), True, micro_batches=1) is False
     assert "layers are not compiled: no working compiler here (No working C++ compiler found)" in caplog.text
-
-
-def test_float16_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="model.dtype=float16 cannot be trained: .* use bfloat16 or float32"):
-        train_run(TinyRun(tiny_config(LORA, model={"dtype": "float16"})), tmp_path)
 
 
 def test_bfloat16_trains_float32_weights(tmp_path):

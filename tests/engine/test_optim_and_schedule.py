@@ -84,7 +84,5 @@ def test_what_cannot_be_optimized():
     model = Adapter()
     with pytest.raises(UnknownName, match="unknown optimizer: got 'adamv'; did you mean adamw"):
         build_optimizer(model.named_parameters(), name="adamv", lr=1e-3)
-    with pytest.raises(ConfigError, match="lora_plus_ratio needs LoRA"):
-        build_optimizer(nn.Linear(2, 2).named_parameters(), name="adamw", lr=1e-3, lora_plus_ratio=16.0)
     with pytest.raises(ConfigError, match=r"nothing is trained: .* check tuning.targets"):
         build_optimizer(nn.Linear(2, 2).requires_grad_(False).named_parameters(), name="adamw", lr=1e-3)

@@ -13,7 +13,7 @@ LAYERS = {
     0: ["errors", "registry", "hookspecs"],
     1: ["config", "conversation", "location", "plugins", "plugin_checks"],
     2: ["models", "templates", "mappers", "data", "strategies"],
-    3: ["catalogue", "resolve"],
+    3: ["catalogue", "contradictions", "resolve"],
     4: ["engine", "convert", "chat", "evaluate", "preflight"],
     5: ["commands", "cli", "__main__"],
 }

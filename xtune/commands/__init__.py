@@ -25,6 +25,7 @@ COMMANDS = {
     "plugins": "list plugins, what they add, and what cannot be loaded",
     "new-plugin": "write a plugin of your own to start from, with tests",
     "rehearse": "run a config in small: all stages, in seconds, without a download",
+    "check": "find what would go wrong before training begins: settings, packages, memory, template, data",
     "plan": "show parameters, memory, work and disk of a config before anything is downloaded",
     "check-template": "compare a chat template with the tokenizer's own",
     "check-custom-dataset": "check the rows of a data file",

@@ -32,8 +32,7 @@ def run(args: Namespace) -> int:
     setting = setting_of(config, args.gpus, args.gpu_memory)
     trained = trained_parameters(spec.config, found.tuning)
     needed = need(spec, found.tuning, trained, config.optimizer.name, setting)
-    distributed = config.distributed if isinstance(config.distributed, str) else config.distributed.name
-    memory = spread(needed.memory, distributed, max(1, args.gpus), found.tuning)
+    memory = spread(needed.memory, config.distributed_name, max(1, args.gpus), found.tuning)
     print_parameters(found, needed)
     print_memory(memory, needed, setting)
     print_work(found, needed, max(1, args.gpus))
@@ -79,9 +78,12 @@ def print_data(run: Run, flops: float, gpus: int) -> None:
     """Rows, tokens, steps and work of an epoch, where tokenizer and data are on this machine."""
     from xtune.engine.plan import Plan
     from xtune.errors import XtuneError
+    from xtune.location import is_local
 
     config = run.config
-    if not all(local(path) for path in (config.model.tokenizer or config.model.path, *(e.path for e in config.data))):
+    if not all(
+        is_local(path) for path in (config.model.tokenizer or config.model.path, *(e.path for e in config.data))
+    ):
         print("data        not at hand: tokens and steps are known once model and data are local (--model, --data)")
         return
     try:
@@ -95,17 +97,6 @@ def print_data(run: Run, flops: float, gpus: int) -> None:
     print(f"data        {report.read:,} rows, {report.trained:,} trained")
     print(f"            {report.tokens:,} tokens, {report.learnt:,} learnt")
     print(f"            {steps:,} steps on {gpus} device{'s' if gpus > 1 else ''}")
-
-
-def local(path: str) -> bool:
-    from pathlib import Path
-
-    from xtune.location import packaged
-
-    try:
-        return Path(packaged(path)).exists()
-    except ModuleNotFoundError:
-        return False
 
 
 def print_fits(run: Run, setting: Setting) -> None:

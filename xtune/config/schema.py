@@ -129,3 +129,7 @@ class Config(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     visualizers: list[str] = Field(default_factory=list, description="mmengine backends, such as TensorboardVisBackend")
     seed: int = Field(default=0, ge=0, description="of data order, dropout and initial adapters")
+
+    @property
+    def distributed_name(self) -> str:
+        return self.distributed if isinstance(self.distributed, str) else self.distributed.name

@@ -110,7 +110,9 @@ def _nearest(key: str, model: type[BaseModel]) -> str:
     here = _fields_at(model, prefix + dot)
     near = [prefix + dot + found for found in get_close_matches(name, here, n=1, cutoff=0.6)]
     near = [known for known in known_keys(model) if known.rpartition(".")[2] == name] or near
-    return f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(here)}"
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"known here: {', '.join(here)}" if here else "there are none here"
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

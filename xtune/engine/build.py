@@ -20,7 +20,6 @@ from xtune.engine.optim import build_optimizer
 from xtune.engine.plan import Plan, seed_everything
 from xtune.engine.save import load_weights
 from xtune.engine.schedule import lr_factor, warmup_length
-from xtune.errors import ConfigError
 from xtune.models.load import pick_dtype
 from xtune.strategies.distributed import ranks
 from xtune.strategies.distributed.parallel import StepSettings
@@ -54,8 +53,6 @@ def build_parallel(run: Run, model: torch.nn.Module, plan: Plan) -> Parallel:
     """The model with its loss and its optimizer, spread as the distributed strategy says."""
     settings = run.config
     dtype = pick_dtype(settings.model.dtype, ranks.device())
-    if dtype == torch.float16:
-        raise ConfigError("model.dtype=float16 cannot be trained: its gradients underflow; use bfloat16 or float32")
     module = LossModel(model, dtype=dtype, neftune_alpha=settings.train.neftune_alpha)
     tokens = settings.train.batch_size * settings.max_length
     use_checkpointing(model, settings.train.gradient_checkpointing, tokens=tokens)

@@ -129,6 +129,12 @@ def processes_wanted() -> int:
     return int(text) if int(text) > 1 or int(os.environ.get("NNODES", 1)) > 1 else 0
 
 
+def ranks_wanted() -> int:
+    """How many ranks the run will have, on all machines."""
+    world = rank_environment().get("WORLD_SIZE")
+    return int(world) if world else max(1, processes_wanted()) * int(os.environ.get("NNODES", 1))
+
+
 def start(command: Sequence[str], processes: int) -> int:
     """Runs `command` in that many ranks on this machine, waits for them, and returns the exit code.
 

@@ -37,7 +37,7 @@ def build_optimizer(
     """The optimizer of that name for the named parameters that require a gradient.
 
     Each group carries `base_lr`, which the schedule's factor is applied to.
-    Raises UnknownName; ConfigError where nothing is trained, or LoRA+ is asked for without a LoRA.
+    Raises UnknownName; ConfigError where nothing is trained.
     """
     if name not in NAMES:
         raise UnknownName("optimizer", name, NAMES)
@@ -69,8 +69,6 @@ def parameter_groups(
     trained = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
     if not trained:
         raise ConfigError("nothing is trained: no weight requires a gradient; check tuning.targets")
-    if lora_plus_ratio is not None and not any("lora_B" in name for name, _ in trained):
-        raise ConfigError("optimizer.lora_plus_ratio needs LoRA: got a tuning without adapters; leave it out")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in trained:
         rate = lr * lora_plus_ratio if lora_plus_ratio is not None and "lora_B" in name else lr

@@ -12,7 +12,6 @@ from xtune.config.schema import Config
 from xtune.config.source import load_config
 from xtune.engine import launch
 from xtune.engine.workplace import workplace
-from xtune.errors import ConfigError
 from xtune.resolve import Run, resolve
 from xtune.strategies.distributed import ranks
 
@@ -52,10 +51,6 @@ def train(config: Config | str | Path, work_dir: str | Path | None = None, resum
 
 def train_run(run: Run, work_dir: Path, resume: str | Path | None = None) -> Result:
     """`train` in every rank: checks, locks the work dir, builds the parts, and runs the loop."""
-    evaluation = run.config.evaluation
-    if not evaluation.holdout and (run.config.checkpoint.best or evaluation.patience):
-        wanted = "checkpoint.best" if run.config.checkpoint.best else "evaluation.patience"
-        raise ConfigError(f"{wanted} needs held-out rows: got evaluation.holdout=0; set it to 0.05 for instance")
     with workplace(work_dir, resuming=resume is not None):
         return _train(run, work_dir, resume)
 
