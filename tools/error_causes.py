@@ -17,6 +17,10 @@ CAUSES = {
         "Names and options in a config",
         "A config names a component with an option that it does not have, or a file or function that is not there.",
     ),
+    "contradictions.py": (
+        "Settings that contradict each other",
+        "Two settings of a config cannot both hold, or one is beyond what the model can do. The line names both.",
+    ),
     "registry.py": ("Packages of configs", "A plugin names a package of configs that cannot be found."),
     "plugins.py": ("Choosing plugins", "`XTUNE_PLUGINS` asks for a distribution that is not installed."),
     "plugin_checks.py": (

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 def refuse_contradictions(run: Run) -> None:
     """Raises ConfigError for the first rule that the settings break."""
     for rule in RULES:
-        told = rule(run)
-        if told is not None:
-            raise ConfigError(told)
+        rule(run)
 
 
 def is_known(run: Run) -> bool:
@@ -29,74 +27,73 @@ def is_known(run: Run) -> bool:
     return run.config.model.path == run.model.path
 
 
-def beyond_context(run: Run) -> str | None:
+def beyond_context(run: Run) -> None:
     if is_known(run) and run.config.max_length > run.model.context:
-        return (
+        raise ConfigError(
             f"max_length is beyond the context of {run.config.model.name}: got {run.config.max_length}, it takes "
             f"{run.model.context}; set max_length={run.model.context} or less, or a model with a longer context"
         )
-    return None
 
 
-def half_precision(run: Run) -> str | None:
+def half_precision(run: Run) -> None:
     if run.config.model.dtype == "float16":
-        return "model.dtype=float16 cannot be trained: its gradients underflow; use bfloat16 or float32"
-    return None
+        raise ConfigError("model.dtype=float16 cannot be trained: its gradients underflow; use bfloat16 or float32")
 
 
-def flash_in_float32(run: Run) -> str | None:
+def flash_in_float32(run: Run) -> None:
     if run.config.model.attention == "flash_attention_2" and run.config.model.dtype == "float32":
-        return "flash attention takes 16 bits: got model.dtype=float32; set it to bfloat16, or model.attention to sdpa"
-    return None
+        raise ConfigError(
+            "flash attention takes 16 bits: got model.dtype=float32; set it to bfloat16, or model.attention to sdpa"
+        )
 
 
-def flash_with_alibi(run: Run) -> str | None:
+def flash_with_alibi(run: Run) -> None:
     if run.config.model.attention == "flash_attention_2" and is_known(run) and run.model.config.get("alibi"):
-        return f"flash attention has no place for the ALiBi of {run.config.model.name}; set model.attention=sdpa"
-    return None
+        raise ConfigError(
+            f"flash attention has no place for the ALiBi of {run.config.model.name}; set model.attention=sdpa"
+        )
 
 
-def unknown_targets(run: Run) -> str | None:
+def unknown_targets(run: Run) -> None:
     if not isinstance(run.tuning, Lora) or run.tuning.targets == "all-linear":
-        return None
+        return
     if not is_known(run) or run.model.config.get("model_type") not in TRAITS:
-        return None
+        return
     names = list(dict.fromkeys(matrix.name for matrix in matrices(run.model.config) if matrix.linear))
     if any(target.endswith(name) for target in run.tuning.targets for name in names):
-        return None
-    return (
+        return
+    raise ConfigError(
         f"tuning.targets names no layer of {run.config.model.name}: got {', '.join(run.tuning.targets)}; "
         f"it has {', '.join(names)}"
     )
 
 
-def adapter_rate(run: Run) -> str | None:
+def adapter_rate(run: Run) -> None:
     if run.config.optimizer.lora_plus_ratio is not None and not isinstance(run.tuning, Lora):
-        return f"optimizer.lora_plus_ratio needs LoRA: got tuning.name={run.config.tuning.name}; leave it out"
-    return None
+        raise ConfigError(
+            f"optimizer.lora_plus_ratio needs LoRA: got tuning.name={run.config.tuning.name}; leave it out"
+        )
 
 
-def cut_adafactor(run: Run) -> str | None:
+def cut_adafactor(run: Run) -> None:
     if run.config.optimizer.name == "adafactor" and isinstance(run.distributed, (DeepSpeed, Fsdp)):
-        return (
+        raise ConfigError(
             "adafactor needs the rows and columns of whole weights, which this strategy cuts: got distributed="
             f"{run.config.distributed_name}; use distributed=ddp, or optimizer.name=adamw"
         )
-    return None
 
 
-def rising_rate(run: Run) -> str | None:
+def rising_rate(run: Run) -> None:
     lowest, highest = run.config.schedule.min_lr, run.config.optimizer.lr
     if lowest > highest:
-        return f"schedule.min_lr is above optimizer.lr: got {lowest:g} and {highest:g}; lower min_lr"
-    return None
+        raise ConfigError(f"schedule.min_lr is above optimizer.lr: got {lowest:g} and {highest:g}; lower min_lr")
 
 
-def nothing_held_out(run: Run) -> str | None:
+def nothing_held_out(run: Run) -> None:
     if run.config.evaluation.holdout or not (run.config.checkpoint.best or run.config.evaluation.patience):
-        return None
+        return
     wanted = "checkpoint.best" if run.config.checkpoint.best else "evaluation.patience"
-    return f"{wanted} needs held-out rows: got evaluation.holdout=0; set it to 0.05 for instance"
+    raise ConfigError(f"{wanted} needs held-out rows: got evaluation.holdout=0; set it to 0.05 for instance")
 
 
 RULES = (

@@ -22,7 +22,7 @@ MODEL = "/models/Qwen2.5-0.5B-Instruct"
 """What the pages call a model's folder."""
 LIGHT = {"show-cfg", "copy-cfg", "plugins", "new-plugin", "check-custom-dataset", "cache"}
 """Commands that run as they are, in moments; and all that list."""
-HEAVY = {"train", "rehearse", "plan", "chat", "convert", "log-dataset", "check-template"}
+HEAVY = {"train", "rehearse", "plan", "chat", "convert", "log-dataset", "check-template", "check"}
 WHOLE_STORIES = ["README.md", "start.md"]
 """Pages whose commands, one after another, go from a model to a chat."""
 

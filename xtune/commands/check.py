@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from xtune.commands.config_arguments import add_config_arguments, config_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from xtune.preflight.check import Finding
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red", "unknown": "dim"}
@@ -26,14 +24,17 @@ def run(args: Namespace) -> int:
 
     from xtune.commands.console import quiet_libraries
     from xtune.engine.launch import ranks_wanted
-    from xtune.preflight.check import before_data, with_data
+    from xtune.preflight.check import of_data, of_settings, of_tokenizer
     from xtune.resolve import resolve
 
     quiet_libraries()
     found = resolve(config_from(args))
     work_dir = Path(args.work_dir or Path("work_dirs", Path(args.config).stem))
     ranks = ranks_wanted()
-    errors = show(chain(before_data(found, work_dir, ranks), with_data(found, ranks)))
+    errors = 0
+    for finding in chain(of_settings(found, work_dir, ranks), of_tokenizer(found), of_data(found, ranks)):
+        show(finding)
+        errors += finding.level == "error"
     if errors:
         print(f"\nnot ready to train: {errors} thing{'s' if errors > 1 else ''} to mend")
         return 2
@@ -41,14 +42,10 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def show(findings: Iterable[Finding]) -> int:
-    """Prints each finding as it comes, and returns how many of them forbid to start."""
+def show(finding: Finding) -> None:
+    """Prints one finding."""
     from rich.console import Console
     from rich.text import Text
 
-    console, errors = Console(highlight=False), 0
-    for subject, level, told in findings:
-        errors += level == "error"
-        label = Text.assemble(f"{subject:<10}", (f"{level:<9}", STYLES[level]))
-        console.print(Text.assemble(label, told), soft_wrap=True)
-    return errors
+    level = (f"{finding.level:<9}", STYLES[finding.level])
+    Console(highlight=False, soft_wrap=True).print(Text.assemble(f"{finding.subject:<12}", level, finding.told))

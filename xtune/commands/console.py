@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import warnings
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 
 def quiet_libraries() -> None:
@@ -25,6 +28,9 @@ def quiet_libraries() -> None:
         return
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    if not hub_has_an_address():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     for name in ("DeepSpeed", "bitsandbytes", "accelerate", "datasets", "huggingface_hub", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
@@ -36,3 +42,18 @@ def quiet_libraries() -> None:
 
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+
+
+def hub_has_an_address() -> bool:
+    """Whether the hub's name can be resolved, or is for a proxy to resolve.
+
+    Where it cannot, the hub's library would try again for half a minute at every file, those in its cache too.
+    """
+    endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    if getproxies():
+        return True
+    try:
+        socket.getaddrinfo(endpoint.hostname, endpoint.port or 443)
+        return True
+    except OSError:
+        return False

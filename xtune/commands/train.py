@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from xtune.commands.config_arguments import add_config_arguments, config_from
 from xtune.commands.rehearse import rehearse
+from xtune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from xtune.config.schema import ComponentSettings
+    from pathlib import Path
+
+    from xtune.config.schema import ComponentSettings, Config
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,8 +52,27 @@ def run(args: Namespace) -> int:
     from xtune.engine.train import train
 
     quiet_libraries()
-    train(config, args.work_dir or Path("work_dirs", Path(args.config).stem), resume=args.resume)
+    work_dir = Path(args.work_dir or Path("work_dirs", Path(args.config).stem))
+    check(config, work_dir)
+    train(config, work_dir, resume=args.resume)
     return 0
+
+
+def check(config: Config, work_dir: Path) -> None:
+    """What `xtune check` does without reading the data. Raises ConfigError where training must not start."""
+    from itertools import chain
+
+    from xtune.commands.check import show
+    from xtune.engine.launch import rank_environment, ranks_wanted
+    from xtune.preflight.check import of_settings, of_tokenizer
+    from xtune.resolve import resolve
+
+    run = resolve(config)
+    for finding in chain(of_settings(run, work_dir, ranks_wanted()), of_tokenizer(run)):
+        if finding.level == "error":
+            raise ConfigError(f"{finding.subject}: {finding.told}")
+        if rank_environment().get("RANK", "0") == "0":
+            show(finding)
 
 
 def deepspeed_from(name_or_file: str) -> ComponentSettings:

@@ -175,10 +175,15 @@ def read_config(folder: str | Path) -> tuple[PreTrainedConfig, type[PreTrainedMo
     return reader.from_pretrained(folder, trust_remote_code=False), legacy
 
 
+def load_config_file(path: str | Path) -> PreTrainedConfig:
+    """What the config.json of the model at `path` (see load_model) says. Raises ModelError where there is none."""
+    folder = local_folder(path)
+    with told_in_one_line(path):
+        return read_config(folder)[0]
+
+
 def stored_dtype(path: str | Path) -> str:
     """Name of the dtype that the weights at `path` are stored in, by its config; float32 where that does not say."""
     import torch
 
-    with told_in_one_line(path):
-        config, _ = read_config(local_folder(path))
-    return str(getattr(config, "dtype", None) or torch.float32).removeprefix("torch.")
+    return str(getattr(load_config_file(path), "dtype", None) or torch.float32).removeprefix("torch.")

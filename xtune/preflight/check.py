@@ -1,6 +1,7 @@
 """What can be known before training begins: each finding, and whether training must not start.
 
-`before_data` takes a second or two and needs neither rows nor weights; `with_data` reads the tokenizer and every row.
+In the order of their cost: `of_settings` needs nothing but the config, `of_tokenizer` small files of the model, and
+`of_data` every row.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from xtune.conversation import IGNORE, Conversation, Turn
 from xtune.engine.layers import free_memory
 from xtune.engine.plan import Plan
 from xtune.engine.versions import PACKAGES, device_name, plugin_versions
-from xtune.errors import ConfigError, XtuneError
+from xtune.errors import ConfigError, DataError, ModelError, XtuneError
 from xtune.location import is_local
-from xtune.models.load import local_folder, read_config
+from xtune.models.load import load_config_file
 from xtune.preflight.memory import GIB, OPTIMIZER_BYTES, spread, trained_parameters
 from xtune.preflight.plan import advice, need, setting_of
 from xtune.strategies.distributed import DeepSpeed
@@ -51,7 +52,7 @@ class Finding(NamedTuple):
     told: str
 
 
-def before_data(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
+def of_settings(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
     """What the config, the packages and the machine say. `ranks` is the number of processes that will train."""
     trained = count_trained(run)
     yield packages()
@@ -61,28 +62,28 @@ def before_data(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
     yield from disk(run, trained, work_dir)
 
 
-def with_data(run: Run, ranks: int) -> Iterator[Finding]:
-    """What the tokenizer and the rows say. The prepared rows are in the cache then, for the run."""
+def of_tokenizer(run: Run) -> Iterator[Finding]:
+    """What the model's small files say: its context, its tokenizer beside the chat template."""
     try:
-        feeds = run.open_data()
-    except XtuneError as error:
-        yield Finding("data", "error", str(error))
-        feeds = None
-    try:
-        tokenizer = run.load_tokenizer()
-        found = [context(run), *template(run, tokenizer)]
+        yield context(run)
+        yield from template(run, run.load_tokenizer())
     except XtuneError as error:
         yield Finding("model", "error", str(error))
-        return
-    yield from found
-    if feeds is None:
-        return
+
+
+def of_data(run: Run, ranks: int) -> Iterator[Finding]:
+    """What the rows say. They are read and encoded for it, and in the cache then for the run."""
     try:
-        dataset, report = run.prepare_data(tokenizer, feeds)
+        feeds = run.open_data()
+        dataset, report = run.prepare_data(run.load_tokenizer(), feeds)
         yield from rows(report)
         yield steps(run, dataset.train, ranks)
-    except XtuneError as error:
+    except DataError as error:
         yield Finding("data", "error", str(error))
+    except ModelError:
+        yield Finding("data", "unknown", "the rows are there; they are encoded with the model's tokenizer")
+    except XtuneError as error:
+        yield Finding("steps", "error", str(error))
 
 
 def packages() -> Finding:
@@ -102,7 +103,7 @@ def packages() -> Finding:
             wrong.append(f"{requirement.name} {installed} is not {requirement.specifier}")
     if wrong:
         return Finding("packages", "warning", f"{', '.join(wrong)}: pip install --upgrade xtune")
-    return Finding("packages", "ok", ", ".join(f"{name} {version(name)}" for name in PACKAGES if find_spec(name)))
+    return Finding("packages", "ok", ", ".join(f"{name} {version(name)}" for name in PACKAGES[:5] if find_spec(name)))
 
 
 def extras(run: Run) -> Iterator[Finding]:
@@ -185,8 +186,7 @@ def count_trained(run: Run) -> int | None:
 
 def context(run: Run) -> Finding:
     """`max_length` beside the context that the weights' own config.json tells."""
-    config, _ = read_config(local_folder(run.config.model.path))
-    limit = getattr(config, "max_position_embeddings", None)
+    limit = getattr(load_config_file(run.config.model.path), "max_position_embeddings", None)
     if limit and run.config.max_length > limit:
         told = f"max_length is beyond the model's context: got {run.config.max_length}, it takes {limit}; set it lower"
         return Finding("length", "error", told)
@@ -236,7 +236,7 @@ def steps(run: Run, packs: Packs, ranks: int) -> Finding:
     """Steps of the whole run, and what each takes."""
     settings = run.config.train
     plan = Plan(packs, settings.batch_size, settings.accumulate, settings.epochs, settings.max_steps, ranks)
-    told = f"{plan.steps:,}, each of {plan.global_batch} {'packs' if run.config.pack else 'rows'}"
+    told = f"{plan.steps:,} of {plan.global_batch} {'packs' if run.config.pack else 'rows'} each"
     if plan.steps < FEW_STEPS:
-        told += ", are few to learn from: lower train.accumulate, or raise train.epochs"
+        told += ": few to learn from; lower train.accumulate, or raise train.epochs"
     return Finding("steps", "warning" if plan.steps < FEW_STEPS else "ok", told)
