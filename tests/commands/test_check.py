@@ -118,7 +118,7 @@ def test_memory_and_disk_that_are_too_small(found, monkeypatch):
 
 
 def test_memory_that_may_be_too_small_is_a_warning(found, monkeypatch):
-    monkeypatch.setattr(check, "free_memory", lambda device: int(1.5 * 2**30))
+    monkeypatch.setattr(check, "free_memory", lambda device: int(2.5 * 2**30))
     code, lines = found(settings=("train.gradient_checkpointing=False", "max_length=512"))
     assert code == 0 and lines["memory"].startswith("warning ")
 

@@ -131,6 +131,8 @@ def test_the_clinics_own_files_train_and_the_adapter_keeps_its_template(place, t
         csv.writer(file).writerows([("question", "answer", "source"), ("May I?", "Yes.", "Leaflet 1")])
     columns = ["data.0.options.context=[科室]", "data.0.options.complaint=主诉", "data.0.options.advice=医嘱"]
     data = ["--data", "visits.xlsx", "questions.csv"]
+    checked = place.run("xtune", "check", CLINIC, "--model", tiny_model, *data, *FLAT, *columns)
+    assert "9 rows, 9 trained on" in checked and checked.endswith("ready to train\n")
     place.run("xtune", "train", CLINIC, "--model", tiny_model, *data, "--work-dir", "clinic", *FLAT, *columns)
     found = checkpoint(place.work / "clinic")
     assert found["run"]["data"]["report"]["trained"] == 9

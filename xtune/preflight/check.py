@@ -22,7 +22,7 @@ from xtune.errors import ConfigError, DataError, ModelError, XtuneError
 from xtune.location import is_local
 from xtune.models.load import load_config_file
 from xtune.preflight.memory import GIB, OPTIMIZER_BYTES, spread, trained_parameters
-from xtune.preflight.plan import advice, need, setting_of
+from xtune.preflight.plan import RESERVED_GIB, advice, need, setting_of
 from xtune.strategies.distributed import DeepSpeed
 from xtune.templates.encode import Encoder
 from xtune.templates.verify import compare
@@ -141,7 +141,7 @@ def memory(run: Run, trained: int | None, ranks: int) -> Finding:
     have = free_memory(torch.device("cuda" if gpu else "cpu")) / GIB / (1 if gpu else ranks)
     setting = setting_of(run.config, ranks if gpu else 0, have)
     needed = need(run.model, run.tuning, trained, run.config.optimizer.name, setting)
-    each = spread(needed.memory, run.config.distributed_name, ranks, run.tuning).total / GIB
+    each = spread(needed.memory, run.config.distributed_name, ranks, run.tuning).total / GIB + RESERVED_GIB
     told = f"about {each:.1f} GiB, {have:.1f} GiB are free on {device_name()}"
     if each <= have:
         return Finding("memory", "ok", told)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SIZES_GIB = (8, 16, 24, 40, 80)
 """Usual GPUs."""
 RESERVED_GIB = 1.0
-"""What the CUDA context and the libraries' workspaces take beside tensors."""
+"""What the libraries take beside tensors: CUDA's context and workspaces, or on a CPU the process itself."""
 SPREADS = ("ddp", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3", "deepspeed_zero3_offload")
 
 
