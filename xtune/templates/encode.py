@@ -13,6 +13,7 @@ import numpy as np
 
 from xtune.conversation import IGNORE, Conversation, Sample
 from xtune.errors import DataError
+from xtune.templates.edges import Edges
 from xtune.templates.plain_text import Control, PlainText, plain_text, token_id
 from xtune.templates.plan import Plan, Planned
 from xtune.templates.render import Learn, Piece, find_template, form_of, pieces
@@ -91,6 +92,7 @@ class Encoder:
         self.plain = plain_text(tokenizer, {*template.control, *template.markup})
         spelled = tuple(name for name in template.markup if token_id(tokenizer, name) is not None)
         self.form = form_of(replace(template, markup=spelled))
+        self.edges = Edges(self.plain)
         self.controls = _Controls(self.plain)
         for name in ("begin", "system", "user", "assistant", "answer", "end"):
             for part in self.form.parts[name]:
@@ -104,7 +106,7 @@ class Encoder:
 
     def encode_whole(self, rendered: Iterable[list[Piece]]) -> list[Planned]:
         """Ids and labels of rendered conversations, whatever their length."""
-        plan = Plan(self.plain, self.controls)
+        plan = Plan(self.edges, self.controls)
         for conversation in rendered:
             plan.add(conversation)
         return plan.encode()

@@ -8,7 +8,6 @@ split them; pieces that the vocabulary itself matches (sentencepiece's user-defi
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -26,19 +25,11 @@ HTML tags) unless it looks like this and stands outside the trained vocabulary."
 
 
 class Control(NamedTuple):
-    """A control token: its id, and whether it swallows the white space before and after it."""
+    """A control token: its id, as a list of one, and whether it swallows the white space before and after it."""
 
-    id: int
+    ids: list[int]
     lstrip: bool
     rstrip: bool
-
-
-class Split(NamedTuple):
-    """Where a place in a text falls among its ids: how many end at or before it, and the first that begins at or after
-    it. They differ where an id stands across the place."""
-
-    ended: int
-    begun: int
 
 
 class PlainText:
@@ -77,7 +68,7 @@ class PlainText:
                 f"{token or 'an end token'}; choose the model's own template (xtune check-template MODEL tells which)"
             )
         flags = self.added.get(str(token), (index, None))[1]
-        return Control(index, bool(flags and flags.lstrip), bool(flags and flags.rstrip))
+        return Control([index], bool(flags and flags.lstrip), bool(flags and flags.rstrip))
 
     def encode(self, texts: Sequence[str], inside: Sequence[bool]) -> list[list[int]]:
         """The ids of each text, in one call of the Rust tokenizer where there is one.
@@ -89,28 +80,21 @@ class PlainText:
             found = [self._encode_python(text) for text in texts]
         else:
             found = [encoding.ids for encoding in self._call("encode_batch_fast", texts, inside)]
+        if not self.forbidden:
+            return found
         return [self._checked(ids, text, within) for ids, text, within in zip(found, texts, inside, strict=True)]
 
-    def encode_split(
-        self, texts: Sequence[str], inside: Sequence[bool], edges: Sequence[Sequence[int]]
-    ) -> list[tuple[list[int], list[Split]]]:
-        """As encode(), and where the `edges` of each text, in characters, fall among its ids."""
+    def encode_with_offsets(
+        self, texts: Sequence[str], inside: Sequence[bool]
+    ) -> list[tuple[list[int], Encoding | None]]:
+        """As encode(), each with the Rust encoding that has the offsets; None where the ids are not that encoding's."""
         if self.start is None:
-            encodings: Sequence[Any] = [None] * len(texts)
-            found = self.encode(texts, inside)
-        else:
-            encodings = self._call("encode_batch", texts, inside)
-            found = [
-                self._checked(encoding.ids, text, within)
-                for encoding, text, within in zip(encodings, texts, inside, strict=True)
-            ]
-        out = []
-        for encoding, ids, text, within, places in zip(encodings, found, texts, inside, edges, strict=True):
-            if encoding is not None and (not self.forbidden or encoding.ids == ids):  # else it was broken
-                splits = [_split(encoding, place, len(text)) for place in places]
-            else:
-                splits = [self._split_slowly(text, ids, place, within) for place in places]
-            out.append((ids, splits))
+            return [(ids, None) for ids in self.encode(texts, inside)]
+        out: list[tuple[list[int], Encoding | None]] = []
+        for encoding, text, within in zip(self._call("encode_batch", texts, inside), texts, inside, strict=True):
+            whole = encoding.ids
+            ids = self._checked(whole, text, within)
+            out.append((ids, encoding if ids is whole else None))
         return out
 
     def _call(self, name: str, texts: Sequence[str], inside: Sequence[bool]) -> list[Any]:
@@ -128,23 +112,9 @@ class PlainText:
 
     def _checked(self, ids: list[int], text: str, inside: bool) -> list[int]:
         """The ids, or others where a control token is among them."""
-        if not self.forbidden or self.forbidden.keys().isdisjoint(ids):
+        if self.forbidden.keys().isdisjoint(ids):
             return ids
         return self._broken(text, inside)
-
-    def _split_slowly(self, text: str, ids: list[int], place: int, inside: bool) -> Split:
-        """Without offsets: where the ids begin with those of the text before, there; else by decoding."""
-        if place >= len(text):
-            return Split(len(ids), len(ids))
-        before = self.encode([text[:place]], [inside])[0]
-        if ids[: len(before)] == before:
-            return Split(len(before), len(before))
-        counts = range(len(ids) + 1)
-
-        def length(count: int) -> int:
-            return len(self.tokenizer.decode(ids[:count]))
-
-        return Split(bisect_right(counts, place, key=length) - 1, bisect_left(counts, place, key=length))
 
     def _encode_python(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.convert_tokens_to_ids(self.tokenizer.tokenize(text, split_special_tokens=True))
@@ -170,18 +140,6 @@ class PlainText:
         if len(parts) == 1:
             return []
         return [index for ids in self.encode(parts, [inside] + [True] * (len(parts) - 1)) for index in ids]
-
-
-def _split(encoding: Encoding, place: int, length: int) -> Split:
-    """By the offsets of a Rust encoding; asking for one of them costs a hundredth of asking for all."""
-    if place in (0, length):
-        at = 0 if place == 0 else len(encoding)
-        return Split(at, at)
-    found = encoding.char_to_token(place)
-    if found is not None and (chars := encoding.token_to_chars(found)) and chars[0] == place:
-        return Split(found, found)
-    begins, ends = zip(*encoding.offsets, strict=True)
-    return Split(bisect_right(ends, place), bisect_left(begins, place))
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, name: str) -> int | None:

@@ -1,5 +1,4 @@
-"""Rendered conversations -> ids and labels, in two calls of the tokenizer a batch: one for the texts that are learnt as
-a whole or not at all, and one for the others.
+"""Rendered conversations -> ids and labels, a batch at a time.
 
 Control tokens are put in as ids. The text between two of them is encoded as a whole, because splitting it gives other
 ids; where only runs of it are learnt, their edges are found among its ids. A token is learnt where all of its text is.
@@ -14,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from xtune.conversation import IGNORE
-from xtune.templates.plain_text import Control, PlainText
+from xtune.templates.edges import Edges
+from xtune.templates.plain_text import Control
 from xtune.templates.render import Piece
 from xtune.templates.template import BOS
 
-Step = tuple[list[int] | int, bool | list[tuple[int, int]]]
-"""A control token's ids, or the place of a text in the plan; and whether it is learnt, or the runs of characters that
-are."""
+Step = tuple[list[int] | int, bool | None]
+"""A control token's ids, or the place of a text in the plan; and whether it is learnt, None where runs of it are."""
 
 
 class Planned(NamedTuple):
@@ -32,17 +31,18 @@ class Planned(NamedTuple):
 
 
 class Plan:
-    """The texts of a batch of rendered conversations, each different one once, and how they are put together."""
+    """The texts of a batch of rendered conversations, and how they are put together.
 
-    def __init__(self, plain: PlainText, controls: Mapping[str, Control | None]) -> None:
-        self.plain = plain
+    A text that is learnt as a whole or not at all is there once.
+    """
+
+    def __init__(self, edges: Edges, controls: Mapping[str, Control | None]) -> None:
+        self.edges = edges
         self.controls = controls
         self.conversations: list[list[Step]] = []
         self.texts: list[str] = []
         self.inside: list[bool] = []  # whether a text follows a control token
-        self.split_texts: list[str] = []  # those of which only runs are learnt, and so for the lists below
-        self.split_inside: list[bool] = []
-        self.edges: list[list[int]] = []
+        self.runs: dict[int, list[int]] = {}  # where learnt runs of a text begin and end, by its place
         self.places: tuple[dict[str, int], dict[str, int]] = ({}, {})  # of first texts, and of texts inside
 
     def add(self, rendered: Sequence[Piece]) -> None:
@@ -60,7 +60,7 @@ class Plan:
                 texts, learnt = [], []
             if control:
                 if token:
-                    steps.append(([token.id], learn))
+                    steps.append((token.ids, learn))
                     strip, inside = token.rstrip, text != BOS
                 continue
             if cut:
@@ -76,37 +76,33 @@ class Plan:
         self.conversations.append(steps)
 
     def _segment(self, texts: list[str], learnt: list[bool], inside: bool) -> Step:
-        text = "".join(texts)
-        if all(learnt) or True not in learnt:
-            return self._place(text, inside), learnt[0]
-        runs: list[tuple[int, int]] = []
-        begin = 0
+        text = texts[0] if len(texts) == 1 else "".join(texts)
+        if True not in learnt or False not in learnt:
+            places = self.places[inside]
+            place = places.get(text)
+            if place is None:
+                place = places[text] = self._append(text, inside)
+            return place, learnt[0]
+        runs: list[int] = []
+        end = 0
         for part, learn in zip(texts, learnt, strict=True):
-            end = begin + len(part)
-            if learn and runs and runs[-1][1] == begin:  # one run: a token may stand across the two texts
-                runs[-1] = (runs[-1][0], end)
+            begin, end = end, end + len(part)
+            if learn and runs and runs[-1] == begin:  # one run: a token may stand across the two texts
+                runs[-1] = end
             elif learn:
-                runs.append((begin, end))
-            begin = end
-        self.split_texts.append(text)
-        self.split_inside.append(inside)
-        self.edges.append([edge for run in runs for edge in run])
-        return len(self.edges) - 1, runs
+                runs += (begin, end)
+        place = self._append(text, inside)
+        self.runs[place] = runs
+        return place, None
 
-    def _place(self, text: str, inside: bool) -> int:
-        """The place of a text in the plan; a text that is there already is not encoded again."""
-        places = self.places[inside]
-        place = places.get(text)
-        if place is None:
-            place = places[text] = len(self.texts)
-            self.texts.append(text)
-            self.inside.append(inside)
-        return place
+    def _append(self, text: str, inside: bool) -> int:
+        self.texts.append(text)
+        self.inside.append(inside)
+        return len(self.texts) - 1
 
     def encode(self) -> list[Planned]:
         """Encodes all texts at once and puts them together."""
-        whole = self.plain.encode(self.texts, self.inside)
-        split = self.plain.encode_split(self.split_texts, self.split_inside, self.edges)
+        encoded, splits = self.edges.encode(self.texts, self.inside, self.runs)
         parts: list[list[int]] = []
         learnt: list[tuple[int, int]] = []
         bounds: list[tuple[int, int, bool]] = []
@@ -114,15 +110,17 @@ class Plan:
         for steps in self.conversations:
             begin = total
             for source, learn in steps:
-                if isinstance(learn, list) and isinstance(source, int):
-                    ids, edges = split[source]
-                    for (_, first), (last, _) in zip(edges[::2], edges[1::2], strict=True):
-                        if first < last:
-                            learnt.append((total + first, total + last))
+                if isinstance(source, int):
+                    ids = encoded[source]
+                    if learn is None:
+                        edges = splits[source]
+                        for (_, first), (last, _) in zip(edges[::2], edges[1::2], strict=True):
+                            if first < last:
+                                learnt.append((total + first, total + last))
                 else:
-                    ids = whole[source] if isinstance(source, int) else source
-                    if learn:
-                        learnt.append((total, total + len(ids)))
+                    ids = source
+                if learn:
+                    learnt.append((total, total + len(ids)))
                 parts.append(ids)
                 total += len(ids)
             # nothing predicts the first token of a conversation

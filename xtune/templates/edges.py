@@ -1,0 +1,112 @@
+"""Text -> ids, and where places in the text fall among them: what of a text is learnt is known by its characters."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+    from xtune.templates.plain_text import PlainText
+
+LEAD = 64  # characters: a template's words before an answer, such as "assistant\n", are no longer
+LEADS = 64  # so many are remembered; a template has one or two, questions that stand there are without number
+
+
+class Split(NamedTuple):
+    """Where a place in a text falls among its ids: how many end at or before it, and the first that begins at or after
+    it. They differ where an id stands across the place."""
+
+    ended: int
+    begun: int
+
+
+class Edges:
+    """Encodes with one PlainText, and finds edges of runs of characters among the ids. Threads share it."""
+
+    def __init__(self, plain: PlainText) -> None:
+        self.plain = plain
+        self.leads: dict[tuple[str, bool], list[int]] = {}
+
+    def encode(
+        self, texts: Sequence[str], inside: Sequence[bool], edges: Mapping[int, Sequence[int]]
+    ) -> tuple[list[list[int]], dict[int, list[Split]]]:
+        """The ids of each text, and where the `edges` fall (in characters, by the index of their text).
+
+        Most texts with edges are words of the template and then an answer: where their ids begin with those of the
+        words, the answer's begin there. For the others Rust is asked for offsets, which takes it a fifth longer.
+        """
+        leads = {at: lead for at, places in edges.items() if (lead := self._lead(texts[at], inside[at], places))}
+        splits = {}
+        slow = edges.keys() - leads.keys()
+        if slow:
+            ids: list[list[int]] = [[]] * len(texts)
+            fast = [at for at in range(len(texts)) if at not in slow]
+            for at, found in zip(fast, self.plain.encode(*_of(fast, texts, inside)), strict=True):
+                ids[at] = found
+        else:
+            ids = self.plain.encode(texts, inside)
+        for at, lead in leads.items():
+            if ids[at][: len(lead)] == lead:
+                splits[at] = [Split(len(lead), len(lead)), Split(len(ids[at]), len(ids[at]))]
+            else:
+                slow.add(at)
+        rest = sorted(slow)
+        for at, (found, encoding) in zip(rest, self.plain.encode_with_offsets(*_of(rest, texts, inside)), strict=True):
+            ids[at] = found
+            splits[at] = [self._split(encoding, texts[at], found, place, inside[at]) for place in edges[at]]
+        return ids, splits
+
+    def _lead(self, text: str, inside: bool, places: Sequence[int]) -> list[int] | None:
+        """The ids of what stands before the one run of a text, if that is short and the run goes to the end."""
+        if places[0] > LEAD or places[1] != len(text):
+            return None
+        key = text[: places[0]], inside
+        if key not in self.leads:
+            if len(self.leads) >= LEADS:
+                return None
+            self.leads[key] = self._ids_of_lead(*key)
+        return self.leads[key]
+
+    def _ids_of_lead(self, text: str, inside: bool) -> list[int]:
+        """The ids of a text that others begin with; none where they do not end where the text does, or change as soon
+        as a word follows."""
+        (ids, encoding), (longer, _) = self.plain.encode_with_offsets([text, text + "a"], [inside, inside])
+        if encoding is None or not ids or encoding.offsets[-1][1] != len(text) or longer[: len(ids)] != ids:
+            return []
+        return ids
+
+    def _split(self, encoding: Encoding | None, text: str, ids: list[int], place: int, inside: bool) -> Split:
+        """By the offsets of a Rust encoding, where there are some; asking for one of them costs a hundredth of asking
+        for all."""
+        if encoding is None:
+            return self._split_slowly(text, ids, place, inside)
+        if place in (0, len(text)):
+            at = 0 if place == 0 else len(encoding)
+            return Split(at, at)
+        found = encoding.char_to_token(place)
+        if found is not None and (chars := encoding.token_to_chars(found)) and chars[0] == place:
+            return Split(found, found)
+        begins, ends = zip(*encoding.offsets, strict=True)
+        return Split(bisect_right(ends, place), bisect_left(begins, place))
+
+    def _split_slowly(self, text: str, ids: list[int], place: int, inside: bool) -> Split:
+        """Without offsets: where the ids begin with those of the text before, there; else by decoding."""
+        if place >= len(text):
+            return Split(len(ids), len(ids))
+        before = self.plain.encode([text[:place]], [inside])[0]
+        if ids[: len(before)] == before:
+            return Split(len(before), len(before))
+        counts = range(len(ids) + 1)
+
+        def length(count: int) -> int:
+            return len(self.plain.tokenizer.decode(ids[:count]))
+
+        return Split(bisect_right(counts, place, key=length) - 1, bisect_left(counts, place, key=length))
+
+
+def _of(chosen: Sequence[int], *columns: Sequence[Any]) -> list[list[Any]]:
+    """The chosen rows of each column."""
+    return [[column[at] for at in chosen] for column in columns]
