@@ -30,6 +30,11 @@ MATRIX = [
     ),
     (FULL, ["optimizer.lora_plus_ratio=16"], r"optimizer\.lora_plus_ratio needs LoRA: got tuning\.name=full; leave it"),
     (
+        QLORA,
+        ["tuning.init=pissa"],
+        r"tuning\.init=pissa takes the adapters out of the base weights, which qlora holds quantized; set tuning\.init",
+    ),
+    (
         FULL,
         ["optimizer.name=adafactor", "distributed=fsdp"],
         r"adafactor needs the rows and columns of whole weights.*got distributed=fsdp; use distributed=ddp",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from xtune.errors import ConfigError
 from xtune.models.count import TRAITS, matrices
 from xtune.strategies.distributed import DeepSpeed, Fsdp
-from xtune.strategies.tuning import Lora
+from xtune.strategies.tuning import Int8Lora, Lora, QLora
+from xtune.strategies.tuning.taken_out import METHODS
 
 if TYPE_CHECKING:
     from xtune.resolve import Run
@@ -75,6 +76,14 @@ def adapter_rate(run: Run) -> None:
         )
 
 
+def quantized_start(run: Run) -> None:
+    if isinstance(run.tuning, (QLora, Int8Lora)) and run.tuning.init in METHODS:
+        raise ConfigError(
+            f"tuning.init={run.tuning.init} takes the adapters out of the base weights, which {run.config.tuning.name} "
+            f"holds quantized; set tuning.init=default, or tuning.name=lora"
+        )
+
+
 def cut_adafactor(run: Run) -> None:
     if run.config.optimizer.name == "adafactor" and isinstance(run.distributed, (DeepSpeed, Fsdp)):
         raise ConfigError(
@@ -103,6 +112,7 @@ RULES = (
     flash_with_alibi,
     unknown_targets,
     adapter_rate,
+    quantized_start,
     cut_adafactor,
     rising_rate,
     nothing_held_out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xtune.convert.chat_files import save_chat_files
 from xtune.convert.folder import whole_folder
@@ -10,6 +11,9 @@ from xtune.convert.layout import Layout, save_layout, save_native_tokenizer
 from xtune.models.adapter import adapter_base, load_adapter
 from xtune.models.load import load_model, load_tokenizer, stored_dtype
 from xtune.templates.store import load_template
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 def merge(
@@ -29,10 +33,29 @@ def merge(
     with whole_folder(out, force=force) as folder:
         adapter_base(adapter)  # a wrong folder is told before minutes of loading
         base = load_model(model, dtype=stored_dtype(model) if dtype == "auto" else dtype, device="cpu")
-        merged = load_adapter(base, adapter).merge_and_unload()
+        tuned = load_adapter(base, adapter)
+        untie(tuned)
+        merged = tuned.merge_and_unload()
         save_layout(merged, model, layout, folder)
         has_tokenizer = (Path(adapter) / "tokenizer_config.json").is_file()
         tokenizer = load_tokenizer(adapter if has_tokenizer else model)
         save_chat_files(load_template(adapter), tokenizer, folder)
         if layout == "native":
             save_native_tokenizer(tokenizer, folder)
+
+
+def untie(model: PeftModel) -> None:
+    """Gives head and embeddings that share a weight one each, where an adapter is on either: merging it would change
+    the other one too.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from torch import nn
+
+    base = model.get_base_model()
+    head, embeddings = base.get_output_embeddings(), base.get_input_embeddings()
+    if head is None or head.weight is not embeddings.weight:
+        return
+    if any(isinstance(module, BaseTunerLayer) for module in (head, embeddings)):
+        layer = head.get_base_layer() if isinstance(head, BaseTunerLayer) else head
+        layer.weight = nn.Parameter(layer.weight.detach().clone(), requires_grad=False)
+        base.config.tie_word_embeddings = False

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from xtune.conversation import IGNORE
+from xtune.conversation import IGNORE, Conversation
 from xtune.data.collate import collate
-from xtune.engine.evaluation import answers, held_out_loss
+from xtune.data.feed import Choice, Feed, map_rows
+from xtune.data.report import Report
+from xtune.engine.choices import accuracy, read_questions
+from xtune.engine.evaluation import answers, evaluating, held_out_loss
 from xtune.engine.evaluator import Evaluator
 from xtune.engine.forward import LossModel
 from xtune.engine.layers import compile_layers, use_checkpointing
@@ -23,6 +26,7 @@ from xtune.engine.schedule import lr_factor, warmup_length
 from xtune.models.load import pick_dtype
 from xtune.strategies.distributed import ranks
 from xtune.strategies.distributed.parallel import StepSettings
+from xtune.templates.encode import encode
 
 if TYPE_CHECKING:
     from xtune.config.schema import Config, OptimizerSettings
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
     from xtune.strategies.distributed.parallel import Parallel
 
 log = logging.getLogger(__name__)
+
+Rows = list[dict[str, Any]]
+"""Lines of a journal."""
 
 
 def build_model(run: Run, checkpoint: Path | None) -> torch.nn.Module:
@@ -44,7 +51,9 @@ def build_model(run: Run, checkpoint: Path | None) -> torch.nn.Module:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    if checkpoint is not None:
+    if checkpoint is None:
+        run.tuning.begin(model)
+    else:
         load_weights(model, checkpoint)
     return model
 
@@ -110,7 +119,7 @@ def build_measure(
     return partial(held_out_loss, parallel, held_out, batch, config.train.batch_size)
 
 
-def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], list[dict[str, Any]]]:
+def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], Rows]:
     """Asks the model the config's prompts, as a chat with it would, always taking the likeliest token."""
     from xtune.chat.session import Session
 
@@ -125,7 +134,7 @@ def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], list
     dtype: torch.dtype = parallel.inner.dtype  # type: ignore[assignment]
     device = ranks.device().type
 
-    def ask() -> list[dict[str, Any]]:
+    def ask() -> Rows:
         if not settings.prompts:
             return []
         with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
@@ -134,18 +143,58 @@ def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], list
     return ask
 
 
+def build_choose(run: Run, parallel: Parallel, tokenizer: Any, feeds: Sequence[Feed]) -> Callable[[], Rows]:
+    """Asks the multiple-choice questions of `feeds`. Raises DataError where they are no multiple choice."""
+    pad_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    model, dtype = parallel.inner.model, parallel.inner.dtype
+    device, batch_size = ranks.device(), run.config.train.batch_size
+    context = getattr(model.config, "max_position_embeddings", None)  # type: ignore[union-attr]
+    sets = {
+        feed.source.name: read_questions(
+            feed.source.name, conversations(feed), lambda whole: encode(whole, run.template, tokenizer).ids
+        )
+        for feed in feeds
+    }
+
+    def logits(ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        options = {"max_new_tokens": 1, "do_sample": False, "pad_token_id": pad_id, "output_logits": True}
+        inputs = {"input_ids": ids_BT.to(device), "attention_mask": mask_BT.to(device)}
+        return parallel.generate(**inputs, **options, return_dict_in_generate=True).logits[0].float()
+
+    def choose() -> Rows:
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32), evaluating(model):  # type: ignore[arg-type]
+            return [
+                {"name": name, **accuracy(found, logits, pad_id=pad_id, batch_size=batch_size, context=context)}
+                for name, found in sets.items()
+            ]
+
+    return choose
+
+
+def conversations(feed: Feed) -> list[Conversation]:
+    """All conversations of a feed. Rows that give none are counted in the log."""
+    report = Report()
+    found = [one for batch in map_rows(feed, Choice(False, 0.0, 0), report) for one in batch.conversations]
+    if report.dropped:
+        log.warning("%s: %d of %d rows give no question", feed.source.name, sum(report.dropped.values()), report.read)
+    return found
+
+
 def build_evaluator(
     config: Config,
     measure: Callable[[], dict[str, Any]] | None,
-    ask: Callable[[], list[dict[str, Any]]],
+    ask: Callable[[], Rows],
+    choose: Callable[[], Rows],
     journals: Journals,
     hooks: list[Hook],
 ) -> Evaluator:
     return Evaluator(
         evaluations=journals.evaluations,
         answers=journals.answers,
+        choices=journals.choices,
         measure=measure,
         ask=ask,
+        choose=choose,
         patience=config.evaluation.patience,
         keep_best=config.checkpoint.best,
         hooks=hooks,

@@ -19,6 +19,7 @@ from xtune.engine.state import load_optimizer_state, optimizer_state
 from xtune.errors import CheckpointError
 from xtune.strategies.distributed import ranks
 from xtune.strategies.distributed.parallel import Parallel
+from xtune.strategies.tuning.taken_out import narrowed, take_out, takes_out, widened, widened_settings
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +90,20 @@ def save_weights(model: nn.Module, weights: dict[str, Tensor], folder: Path) -> 
     """Writes trained weights (named as in LossModel) in Hugging Face layout, without a tokenizer."""
     state = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
     if hasattr(model, "peft_config"):
-        model.save_pretrained(folder, state_dict=state, save_embedding_layers=False)  # type: ignore[operator]
-        (folder / "README.md").unlink(missing_ok=True)
+        save_adapter(model, state, folder)
     else:
         model.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
+
+
+def save_adapter(model: Any, state: dict[str, Tensor], folder: Path) -> None:
+    """Writes the adapter of a PeftModel so that it fits the base as it was loaded, whatever was taken out of it."""
+    wide = takes_out(model)
+    state = widened(model, state) if wide else state
+    model.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+    if wide:
+        file = folder / "adapter_config.json"
+        files.write_json(file, widened_settings(json.loads(file.read_text(encoding="utf-8"))))
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
@@ -107,10 +118,14 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     if adapter:
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-        found = load_file(folder / "adapter_model.safetensors")
+        found, starts = load_file(folder / "adapter_model.safetensors"), None
+        if takes_out(model):
+            found, starts = narrowed(found)
         wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
         _compare(folder, {k: v.shape for k, v in found.items()}, {k: v.shape for k, v in wanted.items()})
         set_peft_model_state_dict(model, found)
+        if starts is not None:
+            take_out(model, starts)
         return
     source = type(model).from_pretrained(folder, dtype=torch.float32)  # type: ignore[attr-defined]
     found = dict(source.named_parameters())

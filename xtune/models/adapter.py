@@ -28,14 +28,31 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> PeftModel:
         raise ModelError(
             f"adapter {folder} does not fit this model: {_reason(error)}; it was trained on {base}: load that one"
         ) from error
-    expected = get_peft_model_state_dict(tuned)
-    odd = sorted(set(stored) ^ set(expected))
-    if odd:
+    # peft adds the base weight of a head or embedding that has an adapter; we do not
+    needed = set(get_peft_model_state_dict(tuned, save_embedding_layers=False))
+    known = needed | set(get_peft_model_state_dict(tuned))
+    if odd := sorted((needed - set(stored)) | (set(stored) - known)):
         raise ModelError(
             f"adapter {folder} does not fit this model: {len(odd)} weights differ in name, the first is {odd[0]}; "
             f"it was trained on {base}: load that one"
         )
+    if getattr(tuned.peft_config["default"], "use_dora", False):
+        keep_weights_readable(tuned)
     return tuned.eval()
+
+
+def keep_weights_readable(model: PeftModel) -> None:
+    """Sees to it that DoRA can read the quantized weights of `model`, whose norms it takes. Raises ModelError.
+
+    On CPUs, bitsandbytes repacks 4-bit weights when they are first used, in a form that it cannot read back, and peft
+    loses the scales of 8-bit ones.
+    """
+    base = model.get_base_model()
+    if getattr(base, "is_loaded_in_8bit", False) and base.device.type == "cpu":
+        raise ModelError("DoRA on 8-bit weights needs a CUDA device: got cpu; load the model unquantized or in 4 bits")
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def adapter_base(folder: str | Path) -> str:

@@ -33,3 +33,6 @@ class Tuning(Strategy):
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         """The model with exactly the weights that train marked as such; adapters are added as a PeftModel."""
         raise NotImplementedError
+
+    def begin(self, model: PreTrainedModel) -> None:
+        """Gives what `prepare` added its first values, where a run begins. One that is resumed has its checkpoint's."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from xtune.errors import ConfigError
 from xtune.strategies.strategy import Tuning
+from xtune.strategies.tuning.taken_out import METHODS, expect_taken_out, start_from_base
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +26,8 @@ class Lora(Tuning):
     )
     use_rslora: bool = Field(default=False, description="scale by alpha / sqrt(rank), arXiv:2312.03732")
     use_dora: bool = Field(default=False, description="weight-decomposed adapters, arXiv:2402.09353")
-    init: Literal["default", "gaussian", "pissa", "olora", "loftq"] = Field(
-        default="default", description="how A and B start; pissa is arXiv:2404.02948"
+    init: Literal["default", "gaussian", "pissa", "olora"] = Field(
+        default="default", description="how A and B start; pissa is arXiv:2404.02948, olora arXiv:2406.01775"
     )
     train_also: list[str] = Field(default_factory=list, description="modules trained whole, such as embed_tokens")
 
@@ -35,6 +36,8 @@ class Lora(Tuning):
 
         for parameter in model.parameters():
             parameter.requires_grad_(False)
+        for name in self.train_also:
+            refuse_untrainable(model, name)
         config = LoraConfig(
             task_type=TaskType.CAUSAL_LM,
             r=self.rank,
@@ -43,13 +46,32 @@ class Lora(Tuning):
             target_modules=linear_modules(model) if self.targets == "all-linear" else self.targets,
             use_rslora=self.use_rslora,
             use_dora=self.use_dora,
-            init_lora_weights=True if self.init == "default" else self.init,
+            init_lora_weights="gaussian" if self.init == "gaussian" else True,
             modules_to_save=self.train_also or None,
         )
         try:
-            return get_peft_model(model, config)
+            tuned = get_peft_model(model, config)
         except ValueError as error:
             raise ConfigError(f"tuning cannot be applied to this model: {str(error).splitlines()[0]}") from error
+        if self.init in METHODS:
+            expect_taken_out(tuned)
+        return tuned
+
+    def begin(self, model: PreTrainedModel) -> None:
+        if self.init in METHODS:
+            start_from_base(model, self.init)
+
+
+def refuse_untrainable(model: PreTrainedModel, name: str) -> None:
+    """Raises ConfigError where `name`, of `train_also`, is no module of `model` or one whose weights are quantized."""
+    found = [module for path, module in model.named_modules() if path.endswith(name)]
+    if not found:
+        raise ConfigError(f"tuning.train_also names no module of this model: got {name}; try embed_tokens or lm_head")
+    if any(not weight.is_floating_point() for module in found for weight in module.parameters()):
+        raise ConfigError(
+            f"tuning.train_also names quantized weights, which cannot be trained whole: got {name}; "
+            f"take it out, or set tuning.name=lora"
+        )
 
 
 def linear_modules(model: PreTrainedModel) -> str | set[str]:
@@ -103,3 +125,8 @@ class Int8Lora(Lora):
         from transformers import BitsAndBytesConfig
 
         return BitsAndBytesConfig(load_in_8bit=True)
+
+    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+        if self.use_dora and model.device.type == "cpu":  # peft loses the scales of 8-bit weights there
+            raise ConfigError("DoRA on 8-bit weights needs a CUDA device: got cpu; set tuning.name=qlora or lora")
+        return super().prepare(model)
