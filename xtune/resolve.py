@@ -75,6 +75,10 @@ class Run:
         """The data entries, opened: a file that is missing is told before a tokenizer is downloaded."""
         return [self._feed(entry) for entry in self.config.data]
 
+    def open_choices(self) -> list[Feed]:
+        """The multiple-choice questions of the evaluation, opened."""
+        return [self._feed(entry) for entry in self.config.evaluation.choices]
+
     def prepare_data(self, tokenizer: PreTrainedTokenizerBase, feeds: list[Feed] | None = None) -> Prepared:
         """The rows of every data entry (of `feeds`, if they are open already), mapped, encoded and packed, and the
         report. Raises DataError.
@@ -133,7 +137,7 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
     run_on = _strategy(distributed, "distributed", found)
     if not isinstance(run_on, Distributed):
         raise ConfigError(f"distributed should be a distributed strategy: got {distributed.name}, one of tuning")
-    for entry in config.data:
+    for entry in (*config.data, *config.evaluation.choices):
         if entry.mapper != "auto":
             bind_mapper(entry.mapper, entry.options, found)
     run = Run(

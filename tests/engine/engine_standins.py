@@ -139,6 +139,9 @@ class TinyRun:
     def open_data(self) -> list[Any]:
         return []
 
+    def open_choices(self) -> list[Any]:
+        return []
+
     def prepare_data(self, tokenizer: Any, feeds: list[Any]) -> Data:
         held_out = self.held_out if self.config.evaluation.holdout else []
         dataset = SimpleNamespace(train=Packs(self.samples, self.per_pack), held_out=Packs(held_out, self.per_pack))

@@ -42,6 +42,7 @@ def facts(tmp_path, steps=30):
         metrics=[row(step, 3.0 - step / 30) for step in range(1, steps + 1)],
         evaluations=[{"step": 10, "loss": 2.5, "perplexity": 12.18, "learnt": 50}],
         answers=[{"step": 0, "prompt": "Who <are> you?", "answer": "I & you"}],
+        choices=[{"step": 10, "name": "mmlu.json", "questions": 8, "right": 3, "accuracy": 0.375, "too_long": 1}],
     )
 
 
@@ -53,8 +54,10 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path):
         hook.stepped(row(step))
     hook.evaluated({"step": 30, "loss": 2.0, "perplexity": 7.39})
     hook.answered([{"step": 30, "prompt": "[bold]Who?", "answer": "Me"}])
+    hook.chosen([{"step": 30, "name": "mmlu.json", "questions": 8, "right": 3, "accuracy": 0.375, "too_long": 1}])
     hook.ended("finished")
     text = file.getvalue()
+    assert "mmlu.json after step 30: 37.5% of 8 questions right (1 too long to ask)" in text
     assert "tiny on CPU" in text and "dropped: empty" in text
     assert "step 1/30  loss 2.0000  lr 1.00e-04  500 tokens/s  1.5 GiB  0:00:58 left" in text
     assert "step 2/30" not in text and "step 30/30" in text  # a line every LINE_EVERY seconds, and the last

@@ -85,8 +85,15 @@ DATASETS = {
     "oasst1_512": Dataset(
         about="OpenAssistant oasst1 at 512 tokens", data=[_OASST1], changes={"max_length": 512, "pack": False}
     ),
-    "oasst1_mmlu": Dataset(  # MMLU itself is asked by `xtune evaluate`, on the checkpoints
-        about="OpenAssistant oasst1, to be evaluated on five-shot MMLU", data=[_OASST1]
+    "oasst1_mmlu": Dataset(  # the questions are those of QLoRA: https://github.com/artidoro/qlora, data/mmlu
+        about="OpenAssistant oasst1, evaluated on five-shot MMLU",
+        data=[_OASST1],
+        changes={
+            "evaluation.choices": [
+                _rows("data/mmlu/five_shot_mmlu_val.json", "default"),
+                _rows("data/mmlu/five_shot_mmlu_test.json", "default"),
+            ]
+        },
     ),
     "open_platypus": Dataset(
         about="Open-Platypus",

@@ -100,6 +100,9 @@ class EvaluationSettings(Settings):
     prompts: list[str] = Field(default_factory=list, description="questions answered at start, every N steps and end")
     system: str = Field(default="", description="system message of the prompts")
     max_new_tokens: PositiveInt = Field(default=128, description="tokens of an answer, at most")
+    choices: list[DataSettings] = Field(
+        default_factory=list, description="multiple-choice questions, such as MMLU's, whose accuracy is measured too"
+    )
     patience: PositiveInt | None = Field(default=None, description="stop after so many evaluations without a gain")
 
 

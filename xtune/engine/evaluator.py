@@ -31,6 +31,9 @@ class Evaluator:
     """The row of an evaluation, where there is something held out."""
     ask: Callable[[], list[dict[str, Any]]]
     """Prompts and answers."""
+    choices: Journal
+    choose: Callable[[], list[dict[str, Any]]]
+    """The accuracy on each set of multiple-choice questions."""
     patience: int | None = None
     keep_best: bool = False
     hooks: list[Hook] = field(default_factory=list)
@@ -41,6 +44,11 @@ class Evaluator:
             self.answers.append(row)
         for hook in self.hooks:
             hook.answered(rows)
+        rows = [{"step": step, **row} for row in self.choose()]
+        for row in rows:
+            self.choices.append(row)
+        for hook in self.hooks:
+            hook.chosen(rows)
         if self.measure is None:
             return Verdict()
         row = {"step": step, **self.measure()}

@@ -50,11 +50,12 @@ class Journal:
 
 
 class Journals(NamedTuple):
-    """The three journals of a run."""
+    """The journals of a run."""
 
     metrics: Journal
     evaluations: Journal
     answers: Journal
+    choices: Journal
 
     @classmethod
     @contextmanager

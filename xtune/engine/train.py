@@ -30,6 +30,7 @@ class Result:
     metrics: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
     answers: list[dict[str, Any]]
+    choices: list[dict[str, Any]]
     reason: str
     checkpoint: Path
 
@@ -66,7 +67,7 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None) -> Result:
     from xtune.engine.versions import describe_run
 
     config = run.config
-    feeds = run.open_data()
+    feeds, choices = run.open_data(), run.open_choices()
     tokenizer = run.load_tokenizer()
     prepared = run.prepare_data(tokenizer, feeds)
     plan = build.build_plan(config, prepared.dataset.train)
@@ -79,8 +80,9 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None) -> Result:
     hooks = build_hooks(config)
     with Journals.opened(work_dir, keep_to=start, write=ranks.rank() == 0) as journals:
         ask = build.build_ask(run, parallel, tokenizer)
+        choose = build.build_choose(run, parallel, tokenizer, choices)
         measure = build.build_measure(config, parallel, prepared.dataset.held_out, batch)
-        evaluator = build.build_evaluator(config, measure, ask, journals, hooks)
+        evaluator = build.build_evaluator(config, measure, ask, choose, journals, hooks)
         saver = Saver(
             work_dir=work_dir,
             parallel=parallel,

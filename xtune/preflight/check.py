@@ -75,6 +75,7 @@ def of_data(run: Run, ranks: int) -> Iterator[Finding]:
     """What the rows say. They are read and encoded for it, and in the cache then for the run."""
     try:
         feeds = run.open_data()
+        run.open_choices()
         dataset, report = run.prepare_data(run.load_tokenizer(), feeds)
         yield from rows(report)
         yield steps(run, dataset.train, ranks)

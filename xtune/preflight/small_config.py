@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,7 @@ MICRO_BATCHES = 2
 """Of a step at most, each of as many rows or packs at most."""
 PROMPTS = 2
 NEW_TOKENS = 8
+CHOICES = [{"input": f"1 + {n}?\nA. {n}\nB. {n + 1}\nAnswer:", "output": "AB"[n % 2]} for n in range(4)]
 
 
 @dataclass
@@ -57,6 +59,9 @@ def make_small(run: Run, folder: Path) -> Small:
     _write_model(run, _tokenizer(run, data, small), folder / "model", small)
     length = min(config.max_length, LENGTH)
     small.replace("length of the run", f"{STEPS} steps of at most {MICRO_BATCHES * MICRO_BATCHES * length} tokens")
+    if evaluation.choices:
+        small.replace("multiple-choice questions", f"{len(CHOICES)} of a sum", "the multiple-choice questions")
+        (folder / "choices.json").write_text(json.dumps(CHOICES), encoding="utf-8")
     changes = {
         "model.path": str(folder / "model"),
         "model.tokenizer": None,
@@ -67,6 +72,7 @@ def make_small(run: Run, folder: Path) -> Small:
         "train.max_steps": STEPS,
         "checkpoint.every": STEPS - 1,
         "checkpoint.keep": max(config.checkpoint.keep, 2),
+        "evaluation.choices": [{"path": str(folder / "choices.json"), "mapper": "default"}] * bool(evaluation.choices),
         "evaluation.prompts": evaluation.prompts[:PROMPTS],
         "evaluation.max_new_tokens": NEW_TOKENS,
         **_for_this_machine(run, small),

@@ -21,6 +21,7 @@ class RunFacts:
     metrics: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
     answers: list[dict[str, Any]]
+    choices: list[dict[str, Any]]
 
 
 class Hook:
@@ -37,6 +38,9 @@ class Hook:
 
     def answered(self, rows: list[dict[str, Any]]) -> None:
         """After the config's prompts were answered: step, prompt, answer of each."""
+
+    def chosen(self, rows: list[dict[str, Any]]) -> None:
+        """After multiple-choice questions were asked: step, name, accuracy, right, questions, too_long of each set."""
 
     def ended(self, reason: str) -> None:
         """After the last step, also of a run that was stopped."""

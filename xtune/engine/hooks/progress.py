@@ -79,6 +79,12 @@ class ProgressHook(Hook):
         else:
             self.console.print(f"answers after step {rows[0]['step']}:", text, sep="\n")
 
+    def chosen(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            told = f"{row['accuracy']:.1%} of {row['questions']:,} questions right"
+            left = f" ({row['too_long']:,} too long to ask)" if row["too_long"] else ""
+            self.console.print(f"{row['name']} after step {row['step']}: {told}{left}", markup=False)
+
     def ended(self, reason: str) -> None:
         if self.bar is not None:
             self.bar.stop()

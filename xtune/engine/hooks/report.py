@@ -52,7 +52,7 @@ def render_report(facts: RunFacts, reason: str) -> str:
         tiles="".join(f"<div class='tile'><b>{value}</b><span>{name}</span></div>" for name, value in tiles(facts)),
         loss=loss_svg(facts.metrics, facts.evaluations),
         small=small_svg(facts.metrics),
-        answers=answers_html(facts.answers),
+        answers=choices_html(facts.choices) + answers_html(facts.answers),
         data=data_html(Report.from_json(about["data"]["report"])),
         config=escape(dump(config)),
         versions="".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in made_with),
@@ -78,6 +78,20 @@ def tiles(facts: RunFacts) -> list[tuple[str, str]]:
         ("time in steps", clock(seconds)),
         ("peak memory", f"{max(row['memory_gib'] for row in metrics):.1f} GiB"),
     ]
+
+
+def choices_html(choices: Rows) -> str:
+    """The accuracy on each set of questions over the steps."""
+    parts = ["<h2>Multiple choice</h2>"] if choices else []
+    for name in dict.fromkeys(row["name"] for row in choices):
+        rows = "".join(
+            f"<tr><th>step {row['step']}</th><td class='number'>{row['accuracy']:.1%}</td>"
+            f"<td class='dim'>{row['right']:,} of {row['questions']:,}</td></tr>"
+            for row in choices
+            if row["name"] == name
+        )
+        parts.append(f"<p class='prompt'>{escape(name)}</p><table>{rows}</table>")
+    return "\n".join(parts)
 
 
 def answers_html(answers: Rows) -> str:

@@ -39,6 +39,10 @@ class VisualizerHook(Hook):
     def evaluated(self, row: dict[str, Any]) -> None:
         self._send({f"evaluation/{name}": row[name] for name in ("loss", "perplexity")}, row["step"])
 
+    def chosen(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            self._send({f"choices/{row['name']}": row["accuracy"]}, row["step"])
+
     def _send(self, values: dict[str, float], step: int) -> None:
         for backend in self.backends:
             backend.add_scalars(dict(values), step=step)
