@@ -7,7 +7,7 @@ ids; where only runs of it are learnt, their edges are found among its ids. A to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +17,6 @@ from xtune.templates.edges import Edges
 from xtune.templates.plain_text import Control
 from xtune.templates.render import Piece
 from xtune.templates.template import BOS
-
-Step = tuple[list[int] | int, bool | None]
-"""A control token's ids, or the place of a text in the plan; and whether it is learnt, None where runs of it are."""
 
 
 class Planned(NamedTuple):
@@ -33,21 +30,26 @@ class Planned(NamedTuple):
 class Plan:
     """The texts of a batch of rendered conversations, and how they are put together.
 
-    A text that is learnt as a whole or not at all is there once.
+    A conversation is a number of segments: control tokens, and texts between them. Each has a place: 0 and up for a
+    text, -1 and down for a control token, so that the ids of all, texts first, can be looked up in one table. A text
+    that is learnt as a whole or not at all has one place, however often it is written.
     """
 
     def __init__(self, edges: Edges, controls: Mapping[str, Control | None]) -> None:
         self.edges = edges
         self.controls = controls
-        self.conversations: list[list[Step]] = []
+        self.segments: list[int] = []  # the place of each
+        self.learnt: list[bool] = []  # and whether it is learnt; of texts with runs, False
+        self.ends: list[int] = [0]  # of the conversations among the segments
         self.texts: list[str] = []
         self.inside: list[bool] = []  # whether a text follows a control token
         self.runs: dict[int, list[int]] = {}  # where learnt runs of a text begin and end, by its place
+        self.split: list[int] = []  # the segments of those texts, in the same order
         self.places: tuple[dict[str, int], dict[str, int]] = ({}, {})  # of first texts, and of texts inside
+        self.tokens: dict[int, int] = {}  # the places of control tokens by their ids
 
     def add(self, rendered: Sequence[Piece]) -> None:
         """Plans one conversation."""
-        steps: list[Step] = []
         texts: list[str] = []
         learnt: list[bool] = []
         inside = strip = False
@@ -56,11 +58,12 @@ class Plan:
             if texts and (cut or token):
                 if token and token.lstrip:
                     _strip_end(texts)
-                steps.append(self._segment(texts, learnt, inside))
+                self._add_text(texts, learnt, inside)
                 texts, learnt = [], []
             if control:
                 if token:
-                    steps.append((token.ids, learn))
+                    self.segments.append(self.tokens.setdefault(token.id, -1 - len(self.tokens)))
+                    self.learnt.append(learn)
                     strip, inside = token.rstrip, text != BOS
                 continue
             if cut:
@@ -72,28 +75,23 @@ class Plan:
                 learnt.append(learn)
                 strip = False
         if texts:
-            steps.append(self._segment(texts, learnt, inside))
-        self.conversations.append(steps)
+            self._add_text(texts, learnt, inside)
+        self.ends.append(len(self.segments))
 
-    def _segment(self, texts: list[str], learnt: list[bool], inside: bool) -> Step:
+    def _add_text(self, texts: list[str], learnt: list[bool], inside: bool) -> None:
         text = texts[0] if len(texts) == 1 else "".join(texts)
-        if True not in learnt or False not in learnt:
+        if True in learnt and False in learnt:
+            place = self._append(text, inside)
+            self.runs[place] = _runs(texts, learnt)
+            self.split.append(len(self.segments))
+            self.learnt.append(False)
+        else:
             places = self.places[inside]
-            place = places.get(text)
-            if place is None:
+            place = places.get(text, -1)
+            if place < 0:
                 place = places[text] = self._append(text, inside)
-            return place, learnt[0]
-        runs: list[int] = []
-        end = 0
-        for part, learn in zip(texts, learnt, strict=True):
-            begin, end = end, end + len(part)
-            if learn and runs and runs[-1] == begin:  # one run: a token may stand across the two texts
-                runs[-1] = end
-            elif learn:
-                runs += (begin, end)
-        place = self._append(text, inside)
-        self.runs[place] = runs
-        return place, None
+            self.learnt.append(learnt[0])
+        self.segments.append(place)
 
     def _append(self, text: str, inside: bool) -> int:
         self.texts.append(text)
@@ -103,33 +101,36 @@ class Plan:
     def encode(self) -> list[Planned]:
         """Encodes all texts at once and puts them together."""
         encoded, splits = self.edges.encode(self.texts, self.inside, self.runs)
-        parts: list[list[int]] = []
-        learnt: list[tuple[int, int]] = []
-        bounds: list[tuple[int, int, bool]] = []
-        total = 0
-        for steps in self.conversations:
-            begin = total
-            for source, learn in steps:
-                if isinstance(source, int):
-                    ids = encoded[source]
-                    if learn is None:
-                        edges = splits[source]
-                        for (_, first), (last, _) in zip(edges[::2], edges[1::2], strict=True):
-                            if first < last:
-                                learnt.append((total + first, total + last))
-                else:
-                    ids = source
-                if learn:
-                    learnt.append((total, total + len(ids)))
-                parts.append(ids)
-                total += len(ids)
+        table = [*encoded, *([index] for index in reversed(self.tokens))]
+        parts = [table[place] for place in self.segments]
+        lengths = np.fromiter(map(len, parts), np.intp, len(parts))
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        ids = np.fromiter(chain.from_iterable(parts), np.int32, int(starts[-1]))
+        learnt = np.repeat(np.array(self.learnt, bool), lengths)
+        for place, segment in zip(self.runs, self.split, strict=True):
+            start, edges = starts[segment], splits[place]
+            for (_, first), (last, _) in zip(edges[::2], edges[1::2], strict=True):
+                learnt[start + first : start + last] = True
+        labels = np.where(learnt, ids, np.int32(IGNORE))
+        bounds = starts[self.ends].tolist()
+        return [
             # nothing predicts the first token of a conversation
-            bounds.append((begin, total, bool(learnt) and learnt[-1][1] > begin + 1))
-        ids_of_all = np.fromiter(chain.from_iterable(parts), np.int32, total)
-        labels = np.full(total, IGNORE, np.int32)
-        for first, last in learnt:
-            labels[first:last] = ids_of_all[first:last]
-        return [Planned(ids_of_all[begin:end], labels[begin:end], learns) for begin, end, learns in bounds]
+            Planned(ids[begin:end], labels[begin:end], bool(learnt[begin + 1 : end].any()))
+            for begin, end in pairwise(bounds)
+        ]
+
+
+def _runs(texts: Sequence[str], learnt: Sequence[bool]) -> list[int]:
+    """Where the learnt runs of texts that lie one after another begin and end, in characters."""
+    runs: list[int] = []
+    end = 0
+    for text, learn in zip(texts, learnt, strict=True):
+        begin, end = end, end + len(text)
+        if learn and runs and runs[-1] == begin:  # one run: a token may stand across the two texts
+            runs[-1] = end
+        elif learn:
+            runs += (begin, end)
+    return runs
 
 
 def _strip_end(texts: list[str]) -> None:
