@@ -1,15 +1,19 @@
-"""Text -> ids, and where places in the text fall among them: what of a text is learnt is known by its characters."""
+"""Text -> ids, and where runs of its characters stand among them: that tells which ids are learnt."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
     from xtune.templates.plain_text import PlainText
+
+Runs = Sequence[tuple[int, int]]
+"""Where runs begin and end, in characters or in ids: ascending, apart from each other."""
 
 LEAD = 64  # characters: a template's words before an answer, such as "assistant\n", are no longer
 LEADS = 64  # so many are remembered; a template has one or two, questions that stand there are without number
@@ -24,23 +28,22 @@ class Split(NamedTuple):
 
 
 class Edges:
-    """Encodes with one PlainText, and finds edges of runs of characters among the ids. Threads share it."""
+    """Encodes with one PlainText, and finds the edges of runs of characters among the ids. Threads share it."""
 
     def __init__(self, plain: PlainText) -> None:
         self.plain = plain
         self.leads: dict[tuple[str, bool], list[int]] = {}
 
     def encode(
-        self, texts: Sequence[str], inside: Sequence[bool], edges: Mapping[int, Sequence[int]]
-    ) -> tuple[list[list[int]], dict[int, list[Split]]]:
-        """The ids of each text, and where the `edges` fall (in characters, by the index of their text).
+        self, texts: Sequence[str], inside: Sequence[bool], runs: Mapping[int, Runs]
+    ) -> tuple[list[list[int]], dict[int, Runs]]:
+        """The ids of each text; and of those with `runs` of characters, by index, the ids that stand in them whole.
 
-        Most texts with edges are words of the template and then an answer: where their ids begin with those of the
-        words, the answer's begin there. For the others Rust is asked for offsets, which takes it a fifth longer.
+        Most of these are words of the template and then an answer: where their ids begin with those of the words, the
+        answer's begin there. For the others Rust is asked for offsets, which takes it a fifth longer.
         """
-        leads = {at: lead for at, places in edges.items() if (lead := self._lead(texts[at], inside[at], places))}
-        splits = {}
-        slow = edges.keys() - leads.keys()
+        leads = {at: lead for at, places in runs.items() if (lead := self._lead(texts[at], inside[at], places))}
+        slow = runs.keys() - leads.keys()
         if slow:
             ids: list[list[int]] = [[]] * len(texts)
             fast = [at for at in range(len(texts)) if at not in slow]
@@ -48,22 +51,25 @@ class Edges:
                 ids[at] = found
         else:
             ids = self.plain.encode(texts, inside)
+        runs_of_ids: dict[int, Runs] = {}
         for at, lead in leads.items():
             if ids[at][: len(lead)] == lead:
-                splits[at] = [Split(len(lead), len(lead)), Split(len(ids[at]), len(ids[at]))]
+                runs_of_ids[at] = [(len(lead), len(ids[at]))]
             else:
                 slow.add(at)
         rest = sorted(slow)
         for at, (found, encoding) in zip(rest, self.plain.encode_with_offsets(*_of(rest, texts, inside)), strict=True):
             ids[at] = found
-            splits[at] = [self._split(encoding, texts[at], found, place, inside[at]) for place in edges[at]]
-        return ids, splits
+            split = partial(self._split, encoding, texts[at], found, inside[at])
+            runs_of_ids[at] = [(split(begin).begun, split(end).ended) for begin, end in runs[at]]
+        return ids, runs_of_ids
 
-    def _lead(self, text: str, inside: bool, places: Sequence[int]) -> list[int] | None:
+    def _lead(self, text: str, inside: bool, runs: Runs) -> list[int] | None:
         """The ids of what stands before the one run of a text, if that is short and the run goes to the end."""
-        if places[0] > LEAD or places[1] != len(text):
+        begin, end = runs[0]
+        if begin > LEAD or end != len(text):
             return None
-        key = text[: places[0]], inside
+        key = text[:begin], inside
         if key not in self.leads:
             if len(self.leads) >= LEADS:
                 return None
@@ -78,11 +84,11 @@ class Edges:
             return []
         return ids
 
-    def _split(self, encoding: Encoding | None, text: str, ids: list[int], place: int, inside: bool) -> Split:
+    def _split(self, encoding: Encoding | None, text: str, ids: list[int], inside: bool, place: int) -> Split:
         """By the offsets of a Rust encoding, where there are some; asking for one of them costs a hundredth of asking
         for all."""
         if encoding is None:
-            return self._split_slowly(text, ids, place, inside)
+            return self._split_slowly(text, ids, inside, place)
         if place in (0, len(text)):
             at = 0 if place == 0 else len(encoding)
             return Split(at, at)
@@ -92,7 +98,7 @@ class Edges:
         begins, ends = zip(*encoding.offsets, strict=True)
         return Split(bisect_right(ends, place), bisect_left(begins, place))
 
-    def _split_slowly(self, text: str, ids: list[int], place: int, inside: bool) -> Split:
+    def _split_slowly(self, text: str, ids: list[int], inside: bool, place: int) -> Split:
         """Without offsets: where the ids begin with those of the text before, there; else by decoding."""
         if place >= len(text):
             return Split(len(ids), len(ids))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xtune.conversation import IGNORE
-from xtune.templates.edges import Edges
+from xtune.templates.edges import Edges, Runs
 from xtune.templates.plain_text import Control
 from xtune.templates.render import Piece
 from xtune.templates.template import BOS
@@ -43,7 +43,7 @@ class Plan:
         self.ends: list[int] = [0]  # of the conversations among the segments
         self.texts: list[str] = []
         self.inside: list[bool] = []  # whether a text follows a control token
-        self.runs: dict[int, list[int]] = {}  # where learnt runs of a text begin and end, by its place
+        self.runs: dict[int, Runs] = {}  # of texts of which only these are learnt, by their place
         self.split: list[int] = []  # the segments of those texts, in the same order
         self.places: tuple[dict[str, int], dict[str, int]] = ({}, {})  # of first texts, and of texts inside
         self.tokens: dict[int, int] = {}  # the places of control tokens by their ids
@@ -100,7 +100,7 @@ class Plan:
 
     def encode(self) -> list[Planned]:
         """Encodes all texts at once and puts them together."""
-        encoded, splits = self.edges.encode(self.texts, self.inside, self.runs)
+        encoded, runs_of_ids = self.edges.encode(self.texts, self.inside, self.runs)
         table = [*encoded, *([index] for index in reversed(self.tokens))]
         parts = [table[place] for place in self.segments]
         lengths = np.fromiter(map(len, parts), np.intp, len(parts))
@@ -108,9 +108,9 @@ class Plan:
         ids = np.fromiter(chain.from_iterable(parts), np.int32, int(starts[-1]))
         learnt = np.repeat(np.array(self.learnt, bool), lengths)
         for place, segment in zip(self.runs, self.split, strict=True):
-            start, edges = starts[segment], splits[place]
-            for (_, first), (last, _) in zip(edges[::2], edges[1::2], strict=True):
-                learnt[start + first : start + last] = True
+            start = starts[segment]
+            for begin, end in runs_of_ids[place]:
+                learnt[start + begin : start + end] = True
         labels = np.where(learnt, ids, np.int32(IGNORE))
         bounds = starts[self.ends].tolist()
         return [
@@ -120,16 +120,16 @@ class Plan:
         ]
 
 
-def _runs(texts: Sequence[str], learnt: Sequence[bool]) -> list[int]:
+def _runs(texts: Sequence[str], learnt: Sequence[bool]) -> list[tuple[int, int]]:
     """Where the learnt runs of texts that lie one after another begin and end, in characters."""
-    runs: list[int] = []
+    runs: list[tuple[int, int]] = []
     end = 0
     for text, learn in zip(texts, learnt, strict=True):
         begin, end = end, end + len(text)
-        if learn and runs and runs[-1] == begin:  # one run: a token may stand across the two texts
-            runs[-1] = end
+        if learn and runs and runs[-1][1] == begin:  # one run: a token may stand across the two texts
+            runs[-1] = (runs[-1][0], end)
         elif learn:
-            runs += (begin, end)
+            runs.append((begin, end))
     return runs
 
 
