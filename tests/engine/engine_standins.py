@@ -90,7 +90,9 @@ def tiny_tokenizer() -> Any:
     )
 
 
-def tiny_config(tuning: dict[str, Any] | None = None, distributed: str = "auto", **sections: Any) -> Any:
+def tiny_config(
+    tuning: dict[str, Any] | None = None, distributed: str | dict[str, Any] = "auto", **sections: Any
+) -> Any:
     values: dict[str, Any] = {
         "model": {"name": "tiny", "path": "tiny"},
         "template": "tiny",
@@ -126,7 +128,8 @@ class TinyRun:
 
     @property
     def distributed(self) -> Any:
-        return DISTRIBUTED[self.config.distributed]()
+        chosen = self.config.distributed
+        return DISTRIBUTED[chosen]() if isinstance(chosen, str) else DISTRIBUTED[chosen.name](**chosen.options)
 
     def load_tokenizer(self) -> Any:
         return tiny_tokenizer()

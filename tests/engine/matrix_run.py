@@ -15,12 +15,13 @@ def run(out: Path, options: dict[str, Any]) -> None:
     import torch
     from engine_standins import Packs, TinyRun, make_samples, tiny_config
 
-    from xtune.engine import build
+    from xtune.engine import build, loss
     from xtune.engine.journal import Journal
     from xtune.engine.loop import Loop
     from xtune.strategies.distributed import ranks
 
     torch.set_num_threads(1)
+    loss.CHUNK_ELEMENTS = options.get("chunk_elements", 2**24)
     config = tiny_config(
         options.get("tuning"),
         options.get("distributed", "single"),

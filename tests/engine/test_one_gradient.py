@@ -16,6 +16,13 @@ from xtune.strategies.distributed import ZERO
 
 LORA = {"name": "lora", "rank": 4, "dropout": 0.0, "init": "gaussian"}
 TUNINGS = {"full": {"name": "full"}, "lora": LORA}
+OTHERS = {
+    "pissa": LORA | {"init": "pissa", "use_dora": True},
+    "heads": LORA | {"train_also": ["embed_tokens", "lm_head"]},
+    "head": LORA | {"targets": ["q_proj", "lm_head"]},
+}
+GATHERED = Path(__file__).with_name("zero3_gathers_all.json")
+"""ZeRO-3 as a large model has it: no weight is so small that it stays."""
 
 
 def alone(folder, options):
@@ -39,7 +46,7 @@ def together(folder, cases, ranks):
 def references(tmp_path_factory):
     return {
         name: alone(tmp_path_factory.mktemp(name), {"batch_size": 1, "accumulate": 16, "tuning": tuning})
-        for name, tuning in TUNINGS.items()
+        for name, tuning in (TUNINGS | OTHERS).items()
     }
 
 
@@ -79,6 +86,15 @@ TWO = {
 } | {
     "ddp_packs_lora": {"distributed": "ddp", "tuning": LORA, "batch_size": 1, "accumulate": 2, "per_pack": 4},
     "fsdp_checkpointing_full": {"distributed": "fsdp", "batch_size": 1, "accumulate": 8, "checkpointing": True},
+    "fsdp_pissa": {"distributed": "fsdp", "tuning": OTHERS["pissa"], "batch_size": 2, "accumulate": 4},
+    "ddp_heads": {"distributed": "ddp", "tuning": OTHERS["heads"], "batch_size": 2, "accumulate": 4},
+    "zero3_head": {
+        "distributed": {"name": "deepspeed", "file": str(GATHERED)},
+        "tuning": OTHERS["head"],
+        "batch_size": 2,
+        "accumulate": 4,
+        "chunk_elements": 1,
+    },
 }
 FOUR = {
     f"{strategy}_full": {"distributed": strategy, "batch_size": 2, "accumulate": 2}

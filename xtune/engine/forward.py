@@ -67,7 +67,7 @@ class LossModel(nn.Module):
         learnt = (labels_BT[:, 1:] != IGNORE).flatten().nonzero()[:, 0]
         hidden_NH = hidden_BTH[:, :-1].flatten(0, 1).index_select(0, learnt)
         targets_N = labels_BT[:, 1:].flatten().index_select(0, learnt)
-        return summed_cross_entropy(hidden_NH, model.get_output_embeddings(), targets_N, self.rule)
+        return summed_cross_entropy(hidden_NH, computing_head(model), targets_N, self.rule)
 
     def generate(self, *inputs: Any, **options: Any) -> Any:
         """The model's own generate."""
@@ -94,6 +94,13 @@ def noisy_embeddings(embeddings_BTH: Tensor, position_ids_BT: Tensor, alpha: flo
 def causal(model: nn.Module) -> Any:
     """The transformers model itself, out of a PeftModel where it is in one."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def computing_head(model: Any) -> Any:
+    """The module that makes logits; where the head is trained whole beside an adapter, that is peft's copy of it."""
+    head = model.get_output_embeddings()
+    copies = getattr(head, "modules_to_save", None)
+    return head if copies is None else copies["default"]
 
 
 def decoder_layers(model: nn.Module) -> list[nn.Module]:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from xtune.strategies.distributed import ranks
+
 CHUNK_ELEMENTS = 2**24
 """Logits held at once; in fp32 64 MiB, and as much again for a moment."""
 
@@ -113,10 +115,12 @@ def summed_cross_entropy(hidden_NH: Tensor, head: nn.Module, targets_N: Tensor, 
         return F.cross_entropy(rule(head(chunk_CH).float()), targets_C, reduction="sum")
 
     vocabulary = getattr(head, "out_features", None) or len(head.weight)
-    loss = hidden_NH.sum() * 0.0  # with no position to learn, every rank still has a graph to go back through
-    for rows in _chunks(len(targets_N), vocabulary):
-        loss = loss + checkpoint(chunk_loss, hidden_NH[rows], targets_N[rows], use_reentrant=False)
-    return loss
+    chunks = _chunks(len(targets_N), vocabulary)
+    # ranks that learn fewer positions, or none, call the head as often: ZeRO-3 gathers its weights in each call
+    chunks += [slice(0, 0)] * (max(1, ranks.largest(len(chunks))) - len(chunks))
+    return torch.stack(
+        [checkpoint(chunk_loss, hidden_NH[rows], targets_N[rows], use_reentrant=False) for rows in chunks]
+    ).sum()
 
 
 def _chunks(positions: int, vocabulary: int) -> list[slice]:

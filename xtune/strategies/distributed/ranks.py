@@ -43,6 +43,18 @@ def sums(*values: float | torch.Tensor) -> list[float]:
     return total.tolist()
 
 
+def largest(value: int) -> int:
+    """The largest of the ranks' values."""
+    import torch
+    import torch.distributed as dist
+
+    if world_size() == 1:
+        return value
+    most = torch.tensor(value, device=device())
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return int(most)
+
+
 def gather(value: T) -> list[T]:
     """Every rank's value, in the order of the ranks, on every rank."""
     import torch.distributed as dist
