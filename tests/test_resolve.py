@@ -81,6 +81,31 @@ def test_auto_chooses_the_mapper_by_the_columns(tiny_model, rows, caplog):
     assert auto.report.tokens == named.report.tokens
 
 
+def test_auto_looks_past_broken_rows_and_rows_that_lack_a_column(tiny_model, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    rows = [{"input": "x"}, *({"instruction": f"question {i}", "output": f"answer {i}"} for i in range(3))]
+    file.write_text("{half\n" + "\n".join(json.dumps(row) for row in rows))
+    report = xtune.prepare_data(config(tiny_model, file, data=[{"path": str(file)}])).report
+    assert report.trained == 3
+    assert report.dropped == {"the JSON is broken or cut off": 1, "column 'instruction' is missing": 1}
+    file.write_text("{half\n[]\n")
+    with pytest.raises(DataError, match=r"rows\.jsonl, line 1: the JSON is broken or cut off"):
+        xtune.prepare_data(config(tiny_model, file, data=[{"path": str(file)}]))
+
+
+def test_auto_does_not_train_on_preference_pairs(tiny_model, tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps({"prompt": "q", "chosen": "good", "rejected": "bad"}))
+    with pytest.raises(DataError) as caught:
+        xtune.prepare_data(config(tiny_model, file, data=[{"path": str(file)}]))
+    assert str(caught.value) == (
+        f"data {file} holds preference pairs, by its columns: got mapper=auto, and nothing learns from pairs yet; "
+        "set options take=chosen to train on the chosen answers, or name another mapper"
+    )
+    chosen = [{"path": str(file), "options": {"take": "chosen"}}]
+    assert xtune.prepare_data(config(tiny_model, file, data=chosen)).report.trained == 1
+
+
 def test_data_that_is_not_there_is_one_line(tiny_model, tmp_path):
     with pytest.raises(DataError, match=r"absent\.json"):
         xtune.prepare_data(config(tiny_model, tmp_path / "absent.json"))

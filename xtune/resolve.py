@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PROBED = 5  # rows whose columns tell the format: one may be broken, or lack what is optional
+
 Mapper = Callable[[Mapping[str, Any]], Any]
 
 
@@ -101,15 +103,39 @@ class Run:
         return Feed(source, self._mapper(entry, source), entry.system, entry.weight)
 
     def _mapper(self, entry: DataSettings, source: Source) -> Mapper:
-        """The mapper that a data entry names, its options bound; for "auto", the one that the first row speaks for."""
+        """The mapper that a data entry names, its options bound; for "auto", the one that the rows speak for."""
         name = entry.mapper
         if name == "auto":
-            first = next(iter(source), None)
-            if first is None:
-                raise DataError(f"data {entry.path} has no rows; give a file with rows")
-            name = choose(list(first.values), first.values)
+            name = recognise(source)
+            if name == "preference" and entry.options.get("take") != "chosen":
+                raise DataError(
+                    f"data {entry.path} holds preference pairs, by its columns: got mapper=auto, and nothing learns "
+                    "from pairs yet; set options take=chosen to train on the chosen answers, or name another mapper"
+                )
             log.info("%s: mapper %s, by its columns", source.name, name)
         return bind_mapper(name, entry.options, self.components)
+
+
+def recognise(source: Source) -> str:
+    """The mapper that the first readable rows speak for, all their columns together.
+
+    Raises DataError where no row can be read, and where no mapper reads these columns.
+    """
+    rows: list[dict[str, Any]] = []
+    problem: DataError | None = None
+    try:
+        for row in source.read():
+            if isinstance(row, DataError):
+                problem = problem or row
+            else:
+                rows.append(row.values)
+            if len(rows) == PROBED:
+                break
+    except DataError as error:  # the file cannot be read on; preparing it will tell
+        problem = problem or error
+    if not rows:
+        raise problem or DataError(f"data {source.name} has no rows; give a file with rows")
+    return choose(list(dict.fromkeys(column for row in rows for column in row)), rows)
 
 
 def prepare_data(config: Config | str | Path) -> Prepared:

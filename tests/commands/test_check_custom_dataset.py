@@ -110,3 +110,13 @@ def test_real_files(shared: Path, capsys: pytest.CaptureFixture) -> None:
     assert checked(capsys, file, "--options", "name=Nova", "author=Lake")[0] == 0
     code, out, _ = checked(capsys, file)
     assert code == 2 and "conversations  6\n" in out and "bad            85\n" in out
+
+
+def test_preference_pairs_are_checked_and_their_use_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = lines(tmp_path, {"prompt": "q", "chosen": "a", "rejected": "b"})
+    code, out, _ = checked(capsys, file)
+    assert code == 0 and "conversations  1\n" in out
+    assert out.splitlines()[-1] == (
+        "these are preference pairs, which nothing learns from yet: train with the mapper's option take=chosen"
+    )
+    assert "these are" not in checked(capsys, file, "--mapper", "preference", "--options", "take=chosen")[1]

@@ -99,7 +99,7 @@ def read(path: Path, rng: random.Random) -> Counter[str]:
                 continue
             assert row.where.startswith(path.name)
             try:
-                name = choose(list(row.values), row.values)
+                name = choose(list(row.values), [row.values])
             except DataError as error:
                 assert "\n" not in str(error)
             found[outcome(name, row.values, {})] += 1

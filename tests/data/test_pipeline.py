@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from xtune.data.pipeline import Prepared, prepare
 from xtune.data.report import OTHER, REASONS, Report
 from xtune.data.sources import open_source
 from xtune.errors import DataError
+from xtune.mappers.preference import preference
 from xtune.templates.encode import Encoder
 
 
@@ -133,6 +135,17 @@ def test_a_wrong_mapper_is_told_at_once(run: Callable[..., Prepared]) -> None:
     with pytest.raises(DataError, match=r"line 1: column 'q' is missing.* \(all rows fail: is it the right mapper\?\)"):
         run(wrong, wrong)
     assert run(*[wrong] * 19, row(1)).report.trained == 1
+
+
+def test_preference_pairs_are_refused_with_the_cure(run: Callable[..., Prepared]) -> None:
+    rows = [{"prompt": "q", "chosen": "good", "rejected": "bad"}, {"prompt": "r", "chosen": "fine"}]
+    with pytest.raises(DataError) as caught:
+        run(*rows, mapper=preference)
+    assert str(caught.value) == (
+        "rows.jsonl, line 1: mapper preference gives preference pairs: got a chosen and a rejected answer, and nothing "
+        "learns from pairs yet; set its option take=chosen to train on the chosen answers"
+    )
+    assert run(*rows, mapper=partial(preference, take="chosen")).report.trained == 2
 
 
 def test_no_row_left_is_an_error_with_the_reasons(run: Callable[..., Prepared]) -> None:

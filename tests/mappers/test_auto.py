@@ -1,4 +1,4 @@
-"""The format is recognised from columns, and from the first row where they are the same."""
+"""The format is recognised from columns, and from the first rows where they are the same."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from xtune.mappers.examples import examples
 @pytest.mark.parametrize("name", [*GENERAL, "self_identity", "oasst1", "msagent_react"])
 def test_a_mappers_own_example_is_recognised(name: str) -> None:
     row = examples(MAPPERS[name])[0].row
-    assert choose(list(row), row) == name
+    assert choose(list(row), [row]) == name
 
 
 def test_other_columns_do_not_matter() -> None:

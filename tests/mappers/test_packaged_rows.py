@@ -25,7 +25,7 @@ def test_half_of_the_rows_are_chinese_and_no_question_comes_twice(name: str, num
 
 def test_every_identity_row_has_something_to_fill_and_none_is_left() -> None:
     found = rows("self_identity")
-    assert choose(list(found[0]), found[0]) == "self_identity"
+    assert choose(list(found[0]), found[:1]) == "self_identity"
     for row in found:
         assert "{{name}}" in row["output"] or "{{author}}" in row["output"]
         answer = self_identity(row, name="Nova", author="Lake").turns[-1].text
@@ -34,7 +34,7 @@ def test_every_identity_row_has_something_to_fill_and_none_is_left() -> None:
 
 def test_everyday_rows_have_short_answers_and_no_identity() -> None:
     found = rows("everyday")
-    assert choose(list(found[0]), found[0]) == "alpaca"
+    assert choose(list(found[0]), found[:1]) == "alpaca"
     for row in found:
         answer = alpaca(row).turns[-1].text
         assert 0 < len(answer) < 200 and "{{" not in answer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xtune.conversation import Preference, Turn
+from xtune.conversation import Conversation, Preference, Turn
 from xtune.errors import DataError
 from xtune.mappers.preference import preference
 
@@ -58,3 +58,15 @@ def test_a_missing_side_and_a_wrong_type_are_refused() -> None:
         preference({"prompt": "q", "chosen": "a"})
     with pytest.raises(DataError, match="column 'chosen, message 1' should be text: got true or false, True"):
         preference({"prompt": "q", "chosen": True, "rejected": "a"})
+
+
+def test_the_chosen_alone_is_an_ordinary_conversation() -> None:
+    turns = [message("user", "a"), message("assistant", "b"), message("user", "c"), message("assistant", "d")]
+    row = {"chosen": turns, "rejected": [*turns[:3], message("assistant", "e")]}
+    alone = preference(row, take="chosen")
+    assert isinstance(alone, Conversation)
+    assert [turn.text for turn in alone.turns] == ["a", "b", "c", "d"]
+    assert all(turn.learn is None for turn in alone.turns)  # the answer before is learnt too
+    assert preference({"prompt": "q", "chosen": "a", "rejected": ""}, take="chosen").turns[1].text == "a"
+    with pytest.raises(DataError, match="option take, should be both or chosen: got 'rejected'; write one of them"):
+        preference(row, take="rejected")

@@ -35,10 +35,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 class Checked:
     """What became of the rows: those that gave a conversation are counted, of the others the lines to print are kept.
 
-    Only the first SHOWN lines of each kind are kept; `empty` and `bad` count all.
+    Only the first SHOWN lines of each kind are kept; `empty` and `bad` count all. `pairs` of the good ones are
+    preference pairs.
     """
 
     good: int = 0
+    pairs: int = 0
     empty: int = 0
     bad: int = 0
     empty_rows: list[str] = field(default_factory=list)
@@ -51,6 +53,7 @@ class Checked:
             self.bad_rows += [f"{where}: {found}" if where else str(found)][: SHOWN - len(self.bad_rows)]
         elif getattr(found, "chosen", found).turns:
             self.good += 1
+            self.pairs += hasattr(found, "chosen")
         else:
             self.empty += 1
             self.empty_rows += [where][: SHOWN - len(self.empty_rows)]
@@ -61,7 +64,7 @@ def run(args: Namespace) -> int:
     from xtune.config.override import parse_overrides
     from xtune.data.sources import open_source
     from xtune.plugins import components
-    from xtune.resolve import bind_mapper
+    from xtune.resolve import bind_mapper, recognise
 
     if args.limit is not None and args.limit < 1:
         raise DataError(f"--limit should be at least 1: got {args.limit}; leave it out to check all rows")
@@ -77,6 +80,8 @@ def run(args: Namespace) -> int:
             ("bad", str(checked.bad)),
         ]
     )
+    if checked.pairs:
+        print("these are preference pairs, which nothing learns from yet: train with the mapper's option take=chosen")
     for kind, number, lines in (
         ("without a question or an answer, left out", checked.empty, checked.empty_rows),
         ("bad", checked.bad, checked.bad_rows),
@@ -85,19 +90,6 @@ def run(args: Namespace) -> int:
             print(f"{kind}{f', the first {SHOWN}' if number > SHOWN else ''}:")
             print("\n".join(f"  {line}" for line in lines))
     return 2 if checked.bad else 0
-
-
-def recognise(source: Source) -> str:
-    """The mapper that the first readable row speaks for. Raises DataError where none can be read."""
-    from xtune.mappers.auto import choose
-
-    problem = None
-    for row in source.read():
-        if not isinstance(row, DataError):
-            return choose(list(row.values), row.values)
-        problem = problem or row
-    assert problem is not None  # a source without rows raises
-    raise problem
 
 
 def check(source: Source, mapper: Callable[..., Any]) -> Checked:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xtune.conversation import Conversation, Turn
+from xtune.conversation import Conversation, Preference, Turn
 from xtune.data.content import text_digest
 from xtune.errors import DataError
 
@@ -75,8 +75,8 @@ class Mapped:
 def map_rows(feed: Feed, choice: Choice, report: Report) -> Iterator[Mapped]:
     """Batches of a feed's conversations. Rows that give none are counted in `report`, with the reason.
 
-    Raises DataError where all of the first PROBE rows are malformed, or all rows of a shorter data set: then it is
-    not the rows that are wrong but the mapper.
+    Raises DataError where all of the first PROBE rows are malformed, or all rows of a shorter data set, and where one
+    is a preference pair: then it is not the rows that are wrong but the mapper.
     """
     batch = Mapped()
     rows = malformed = 0
@@ -94,6 +94,11 @@ def map_rows(feed: Feed, choice: Choice, report: Report) -> Iterator[Mapped]:
                     yield batch
                     batch = Mapped()
                 continue
+            if isinstance(found, Preference):
+                raise DataError(
+                    f"{where}: mapper {_name(feed.mapper)} gives preference pairs: got a chosen and a rejected answer, "
+                    "and nothing learns from pairs yet; set its option take=chosen to train on the chosen answers"
+                )
             problem = found
         malformed += 1
         report.drop_for(problem, where)
@@ -110,7 +115,7 @@ def _all_fail(report: Report, which: str) -> DataError:
     return DataError(f"{first} ({which} fail: is it the right mapper?)")
 
 
-def _conversation(feed: Feed, values: Mapping[str, Any]) -> Conversation | DataError:
+def _conversation(feed: Feed, values: Mapping[str, Any]) -> Conversation | Preference | DataError:
     """What the mapper makes of a row. A plugin's mapper may raise anything: that spoils the row, not the run."""
     try:
         found = feed.mapper(values)
@@ -120,7 +125,7 @@ def _conversation(feed: Feed, values: Mapping[str, Any]) -> Conversation | DataE
         return DataError(
             f"mapper {_name(feed.mapper)} fails with {type(error).__name__}: got {error}; mend it or the row"
         )
-    if isinstance(found, Conversation):
+    if isinstance(found, (Conversation, Preference)):
         return found
     return DataError(
         f"mapper {_name(feed.mapper)} gives no conversation: got {type(found).__name__}; choose a mapper that does"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from xtune.errors import DataError
@@ -46,11 +46,11 @@ _TRACES = {
     "pretrain": ("oasst1", ("### Human:",)),
     "sharegpt": ("msagent_react", ("<|startofthink|>",)),
 }
-"""What in a first row speaks for another mapper of the same columns."""
+"""What in the first rows speaks for another mapper of the same columns."""
 
 
-def choose(columns: Collection[str], first_row: Mapping[str, Any] | None = None) -> str:
-    """The name of the mapper for data with these columns; where several read them, `first_row` decides.
+def choose(columns: Collection[str], rows: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The name of the mapper for data with these columns; where several read them, the first `rows` decide.
 
     Raises DataError where none fits, with the mappers that would read these columns but write a system message.
     """
@@ -66,8 +66,8 @@ def choose(columns: Collection[str], first_row: Mapping[str, Any] | None = None)
             "choose --mapper default with options input=COLUMN output=COLUMN"
         )
     other, traces = _TRACES.get(name, ("", ()))
-    if other and first_row is not None:
-        seen = str({column: first_row.get(column) for column in READS[name]})
+    if other:
+        seen = str([[row.get(column) for column in READS[name]] for row in rows])
         if any(trace in seen for trace in traces):
             return other
     return name

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from xtune.conversation import Conversation, Preference, Turn
+from xtune.errors import DataError
 from xtune.mappers.columns import EMPTY, Row, missing, optional_text
 from xtune.mappers.messages import from_messages
 
@@ -19,8 +20,12 @@ def preference(
     question: str = "question",
     conversations: str = "conversations",
     system: str = "system",
-) -> Preference:
+    take: str = "both",
+) -> Preference | Conversation:
     """The chosen and the rejected conversation of a row. What both begin with is context, only the rest is learnt.
+
+    Nothing learns from pairs yet. `take="chosen"` gives the chosen conversation alone, an ordinary one to train on,
+    with every answer in it.
 
     An answer is text, a message, or a list of messages. A list that does not begin with an answer is the whole
     conversation (orpo-dpo-mix-40k, ultrafeedback). Else the prompt stands before it: the messages of `conversations`,
@@ -32,9 +37,15 @@ def preference(
     (Turn(role='user', text='Capital of Peru?', learn=None), Turn(role='assistant', text='Lima.', learn=None))
     >>> pair.rejected.turns[1:]
     (Turn(role='assistant', text='Quito.', learn=None),)
+    >>> preference({"prompt": "Capital of Peru?", "chosen": "Lima."}, take="chosen") == pair.chosen
+    True
     """
     before = _messages(row.get(conversations) or row.get(prompt) or row.get(question), "user")
     opening = optional_text(row, system)
+    if take == "chosen":
+        return _side(row, chosen, before, opening)
+    if take != "both":
+        raise DataError(f"mapper preference, option take, should be both or chosen: got {take!r}; write one of them")
     good, bad = (_side(row, column, before, opening) for column in (chosen, rejected))
     if not good.turns or not bad.turns or good == bad:
         return Preference(EMPTY, EMPTY)
