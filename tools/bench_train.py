@@ -1,13 +1,17 @@
 """Training speed, memory and losses beside TRL's SFTTrainer, on the same batches, one after the other in one call.
 
     python tools/bench_train.py --model MODEL --data alpaca.json --peer-path DIR [--steps 10] [--threads 2]
+    python tools/bench_train.py --model random:tinyllama_1_1b --tuning qlora --dtype bfloat16 --length 4096 --batch 4
 
-LoRA of rank 64 on all linear layers, without dropout, float32, packs of 512 tokens, two a step, AdamW at a constant
-rate of 2e-4. `--peer-path` is a folder with TRL in it, made outside of the repository by
+LoRA of rank 64 on all linear layers unless `--tuning` says otherwise, without dropout, float32 unless `--dtype` does,
+packs of 512 tokens, two a step, AdamW at a constant rate of 2e-4; on a CUDA device where there is one. `random:NAME` is
+a registered model's shape with random weights, which is as fast and needs no download; the rows are then the project's
+own. With a device whose peak is known, the share of its floating point operations is told too (MFU).
+`--peer-path` is a folder with TRL in it, made outside of the repository by
 `pip install --no-deps --target DIR trl==1.16.0`; without it, only xtune is measured. Each side is a process of its own;
 both start from the same weights and take the same packs, made here once. The first two steps, in which xtune compiles,
-are left out of the speed. Memory is the most that the whole process took. On a machine that does other work too, look
-at tokens for each second of processor time. Prints a table in Markdown.
+are left out of the speed. Memory is the most that the whole process took, on a CUDA device the most that torch held
+there. On a machine that does other work too, look at tokens for each second of processor time. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -25,15 +29,26 @@ from typing import Any
 
 from xtune.engine.hooks.hook import Hook
 
-LENGTH, BATCH, RANK, RATE = 512, 2, 64, 2e-4
+RANK, RATE = 64, 2e-4
 WARM_STEPS = 2
 COMPARED = 8
+ROWS = "package:xtune/rows/everyday.jsonl"
+REPEATS = 400
+"""Of ROWS: enough packs for a benchmark."""
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
+"""Dense bfloat16 operations a second, by the vendor's data sheets."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="folder, GGUF file or package:MODULE/FILE")
-    parser.add_argument("--data", required=True, help="rows of alpaca")
+    parser.add_argument("--model", required=True, help="folder, GGUF file, package:MODULE/FILE or random:NAME")
+    parser.add_argument("--data", default=ROWS, help="rows of alpaca; default: the project's own, many times")
+    parser.add_argument("--tuning", choices=["full", "lora", "qlora"], default="lora")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--attention", default="auto", help="as model.attention in a config")
+    parser.add_argument("--length", type=int, default=512, help="tokens of a pack")
+    parser.add_argument("--batch", type=int, default=2, help="packs a step")
+    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing, on both sides")
     parser.add_argument("--peer-path", help="folder that TRL is installed in")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
@@ -67,20 +82,24 @@ def run_side(side: str, folder: str, peer_path: str | None) -> dict[str, Any]:
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """The medians over the rounds, their range, and the ratios."""
-    lines = ["| | learnt tokens/s | range | learnt tokens a CPU second | peak memory, GiB |", "|---|---|---|---|---|"]
+    heads = ["learnt tokens/s", "range", "learnt tokens a CPU second", "peak memory, GiB", "MFU"]
+    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
     speed, work, memory = {}, {}, {}
     for side, runs in results.items():
         speeds = [run["speed"] for run in runs]
         speed[side], memory[side] = statistics.median(speeds), max(run["memory"] for run in runs)
         work[side] = statistics.median(run["work"] for run in runs)
         spread = f"{min(speeds):.1f}-{max(speeds):.1f}"
-        lines.append(f"| {runs[0]['name']} | {speed[side]:.1f} | {spread} | {work[side]:.1f} | {memory[side]:.2f} |")
+        shares = [run["mfu"] for run in runs if run["mfu"] is not None]
+        used = f"{statistics.median(shares):.1%}" if shares else ""
+        figures = f"{speed[side]:.1f} | {spread} | {work[side]:.1f} | {memory[side]:.2f} | {used}"
+        lines.append(f"| {runs[0]['name']} | {figures} |")
     if "trl" in results:
         ours, theirs = results["xtune"][0]["losses"][:COMPARED], results["trl"][0]["losses"][:COMPARED]
         apart = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
         lines += [
             f"| ratio | {speed['xtune'] / speed['trl']:.2f} | | {work['xtune'] / work['trl']:.2f} "
-            f"| {memory['xtune'] / memory['trl']:.2f} |",
+            f"| {memory['xtune'] / memory['trl']:.2f} | |",
             "",
             f"Losses of the first {len(ours)} steps: at most {apart:.1e} apart ({ours[0]:.4f} to {ours[-1]:.4f}).",
         ]
@@ -96,21 +115,66 @@ def prepare(args: argparse.Namespace) -> tuple[Any, Any, list[Any]]:
     from xtune.resolve import resolve
 
     torch.set_num_threads(args.threads)
+    name, path = "smollm2_135m_instruct", args.model
+    if path.startswith("random:"):
+        name = path.removeprefix("random:")
+        path = random_model(name, Path(args.folder, "model"))
+    adapter = {"rank": RANK, "alpha": 16, "dropout": 0.0, "targets": "all-linear"}
     values = {
-        "model": {"name": "smollm2_135m_instruct", "path": args.model, "dtype": "float32"},
+        "model": {"name": name, "path": path, "dtype": args.dtype, "attention": args.attention},
         "template": "chatml",
-        "tuning": {"name": "lora", "rank": RANK, "alpha": 16, "dropout": 0.0, "targets": "all-linear"},
-        "data": [{"path": args.data, "mapper": "alpaca"}],
-        "max_length": LENGTH,
+        "tuning": {"name": args.tuning, **(adapter if args.tuning != "full" else {})},
+        "data": [{"path": args.data, "mapper": "alpaca", "weight": REPEATS if args.data == ROWS else 1.0}],
+        "max_length": args.length,
         "pack": True,
         "optimizer": {"name": "adamw", "lr": RATE},
         "schedule": {"name": "constant"},
-        "train": {"batch_size": BATCH, "max_steps": args.steps, "compile": not args.no_compile},
+        "train": {
+            "batch_size": args.batch,
+            "max_steps": args.steps,
+            "compile": not args.no_compile,
+            "gradient_checkpointing": args.checkpointing,
+        },
     }
     run = resolve(validate(values, "bench_train"))
     packs = run.prepare_data(run.load_tokenizer()).dataset.train
-    order = [int(index) for index in packs.order(0, 0)[: BATCH * args.steps]]
+    order = [int(index) for index in packs.order(0, 0)[: args.batch * args.steps]]
     return run, build_model(run, None), [packs[index] for index in order]
+
+
+def random_model(name: str, folder: Path) -> str:
+    """A folder with a registered model's shape, random weights and a small tokenizer; made once, for both sides."""
+    import torch
+
+    from xtune.plugins import components
+    from xtune.preflight.memory import build
+    from xtune.preflight.small_tokenizer import make_tokenizer
+
+    if not folder.is_dir():
+        found = components()
+        torch.manual_seed(0)
+        tokenizer = make_tokenizer(found.templates["chatml"], [])
+        build(found.models[name].config).to(torch.bfloat16).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def used_share(args: argparse.Namespace, run: Any, tokens_a_second: float) -> float | None:
+    """Model FLOPs utilisation; None on a device whose peak is not known."""
+    import torch
+
+    from xtune.preflight.plan import flops_a_token, need, setting_of
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    peak = next((flops for part, flops in PEAK_FLOPS.items() if part in device), None)
+    if peak is None:
+        return None
+    from xtune.preflight.memory import trained_parameters
+
+    trained = trained_parameters(run.model.config, run.tuning)
+    needed = need(run.model, run.tuning, trained, "adamw", setting_of(run.config, 1, 80.0))
+    each = flops_a_token(run.model.config, needed, args.length, full=args.tuning == "full")
+    return tokens_a_second * each / peak
 
 
 def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
@@ -123,7 +187,7 @@ def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
 
     run, model, packs = prepare(args)
     tokenizer = run.load_tokenizer()
-    plan = Plan(InOrder(packs), batch_size=BATCH, accumulate=1, epochs=1)
+    plan = Plan(InOrder(packs), batch_size=args.batch, accumulate=1, epochs=1)
     parallel = build.build_parallel(run, model, plan)
     metrics = Journal(Path(args.folder, "metrics.jsonl"))
     Loop(
@@ -143,6 +207,7 @@ def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
         "name": f"xtune {version('xtune')}{compiled}",
         "losses": [row["loss"] for row in metrics.rows],
         "speed": learnt / sum(row["seconds"] for row in rows),
+        "mfu": used_share(args, run, sum(row["tokens"] for row in rows) / sum(row["seconds"] for row in rows)),
         "work": learnt / (clock.moments[-1] - clock.moments[WARM_STEPS - 1]),
         "memory": memory_gib(),
     }
@@ -168,6 +233,7 @@ class InOrder(list[Any]):
 
 
 def train_with_trl(args: argparse.Namespace) -> dict[str, Any]:
+    import torch
     import trl
     from datasets import Dataset
     from torch.utils.data import SequentialSampler
@@ -196,17 +262,17 @@ def train_with_trl(args: argparse.Namespace) -> dict[str, Any]:
 
     settings = trl.SFTConfig(
         output_dir=str(Path(args.folder, "trl")),
-        per_device_train_batch_size=BATCH,
+        per_device_train_batch_size=args.batch,
         max_steps=args.steps,
         learning_rate=RATE,
         lr_scheduler_type="constant",
         weight_decay=0.0,
-        max_length=LENGTH,
+        max_length=args.length,
         packing=True,
         dataset_kwargs={"skip_prepare_dataset": True},
-        gradient_checkpointing=False,
-        bf16=False,
-        use_cpu=True,
+        gradient_checkpointing=args.checkpointing,
+        bf16=args.dtype == "bfloat16",
+        use_cpu=not torch.cuda.is_available(),
         logging_steps=1,
         save_strategy="no",
         report_to="none",
@@ -220,11 +286,13 @@ def train_with_trl(args: argparse.Namespace) -> dict[str, Any]:
     )
     trainer.train()
     seconds = [end - begin for begin, end in zip(moments[::2], moments[1::2], strict=True)][WARM_STEPS:]
-    learnt = sum(int((p.labels != -100).sum()) for p in packs[BATCH * WARM_STEPS :])
+    timed = packs[args.batch * WARM_STEPS :]
+    learnt = sum(int((p.labels != -100).sum()) for p in timed)
     return {
         "name": f"TRL {trl.__version__} SFTTrainer",
         "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
         "speed": learnt / sum(seconds),
+        "mfu": used_share(args, run, sum(len(p.ids) for p in timed) / sum(seconds)),
         "work": learnt / (work[-1] - work[WARM_STEPS - 1]),
         "memory": memory_gib(),
     }

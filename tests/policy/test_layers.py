@@ -14,7 +14,7 @@ LAYERS = {
     1: ["config", "conversation", "location", "plugins", "plugin_checks"],
     2: ["models", "templates", "mappers", "data", "strategies"],
     3: ["catalogue", "contradictions", "resolve"],
-    4: ["engine", "convert", "chat", "evaluate", "preflight"],
+    4: ["engine", "convert", "chat", "preflight"],
     5: ["commands", "cli", "__main__"],
 }
 LAYER = {room: number for number, rooms in LAYERS.items() for room in rooms}
