@@ -11,7 +11,7 @@ own. With a device whose peak is known, the share of its floating point operatio
 `pip install --no-deps --target DIR trl==1.16.0`; without it, only xtune is measured. Each side is a process of its own;
 both start from the same weights and take the same packs, made here once. The first two steps, in which xtune compiles,
 are left out of the speed. Memory is the most that the whole process took, on a CUDA device the most that torch held
-there. On a machine that does other work too, look at tokens for each second of processor time. Prints a table in Markdown.
+there. On a machine that does other work too, look at tokens for each second of processor time. Prints a Markdown table.
 """
 
 from __future__ import annotations
