@@ -105,7 +105,7 @@ def _draw_loss(axes: Axes, metrics: Rows, evaluations: Rows) -> None:
     axes.set_xlabel("step")
     axes.set_ylabel("loss a learnt token")
     axes.grid(axis="y")
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="best")
     _whole_steps(axes)
 
 
