@@ -1,10 +1,10 @@
 """Kills a training run with SIGKILL at random moments, resumes it each time, and compares the end with a quiet run's.
 
-    python tools/kill_test.py --kills 50 [--seed 0] [--epochs 12] [--tuning lora|full] [--keep DIR]
+    python tools/kill_test.py --kills 50 [--seed 0] [--epochs 12] [--tuning lora|pissa|full] [--keep DIR]
 
-The run is small and everything else is real: a Llama of two layers with dropout in its adapters, two data sets,
-packing, several epochs, accumulation, a checkpoint every other step. Every second kill waits until a checkpoint is
-being written.
+The run is small and everything else is real: a Llama of two layers with dropout in its attention and its adapters, two
+data sets, packing, several epochs, accumulation, evaluation, a checkpoint every other step. Every second kill waits
+until a checkpoint is being written.
 Prints a line for each kill. Exits with 1 if a weight, a number of the optimizer's state or a logged loss differs by a
 bit. Runs are forked from this process, so that a kill costs a second and not the time to import torch.
 """
@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+LORA = {"name": "lora", "rank": 8, "dropout": 0.2}
+TUNINGS = {"lora": LORA, "pissa": LORA | {"init": "pissa"}, "full": {"name": "full"}}
 TIMED = ("seconds", "memory_gib")
 WORDS = ["red", "green", "blue", "one", "two", "three", "north", "south", "east", "west", "sun", "moon", "star", "tree"]
 
@@ -32,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--tuning", choices=["lora", "full"], default="lora")
+    parser.add_argument("--tuning", choices=list(TUNINGS), default="lora")
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it")
     args = parser.parse_args(arguments)
     root = args.keep or Path(tempfile.mkdtemp(prefix="kill-test-"))
@@ -172,11 +174,10 @@ def make_config(root: Path, tuning: str, epochs: int) -> Any:
     make_model(root / "model")
     for name, rows in (("first", 60), ("second", 40)):
         make_data(root / f"{name}.jsonl", rows, seed=rows)
-    adapters = {"name": "lora", "rank": 8, "dropout": 0.2}
     values = {
         "model": {"name": "smollm2_135m_instruct", "path": str(root / "model")},
         "template": "default",
-        "tuning": adapters if tuning == "lora" else {"name": "full"},
+        "tuning": TUNINGS[tuning],
         "data": [{"path": str(root / f"{name}.jsonl"), "mapper": "alpaca"} for name in ("first", "second")],
         "max_length": 512,
         "pack": True,
@@ -212,6 +213,7 @@ def make_model(folder: Path) -> None:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
+        attention_dropout=0.1,
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=1,
