@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -332,3 +334,17 @@ def test_a_tokenizer_written_in_python_works_in_processes(
     assert prepared.report.dropped == {"a turn's text is not well-formed Unicode": 1}
     for pack, encoded in zip(prepared.dataset.train, expected, strict=True):
         assert np.array_equal(pack.ids, encoded.ids) and np.array_equal(pack.labels, encoded.labels)
+
+
+def test_writing_and_opening_samples_does_not_import_pandas(tmp_path: Path) -> None:
+    """pyarrow's conversions from and to numpy do, where it is installed: half a second of every start."""
+    pytest.importorskip("pandas")
+    program = (
+        "import sys; import numpy as np; from pathlib import Path; from xtune.data.dataset import SampleWriter, Samples\n"
+        "file, ids = Path(sys.argv[1]), np.arange(3, dtype=np.int32)\n"
+        "with SampleWriter(file) as writer: writer.write([ids], [ids], ['row 一'])\n"
+        "print(Samples(file).where(0), Samples(file)[0][1].tolist(), 'pandas' in sys.modules)"
+    )
+    command = [sys.executable, "-X", "utf8", "-c", program, str(tmp_path / "samples.arrow")]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout == "row 一 [-100, 1, 2] False\n"

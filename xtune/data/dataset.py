@@ -45,19 +45,31 @@ class SampleWriter:
 
         The first position of a sample is stored as not learnt, for in a pack another sample stands before it.
         """
-        import pyarrow as pa
-
-        starts = np.concatenate([[0], np.cumsum([len(sample) for sample in ids])])
+        starts = _starts(ids)
         learn = np.concatenate(labels) != IGNORE
         learn[starts[:-1]] = False
-        offsets = pa.array(starts.astype(np.int32))
-        columns = [
-            pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(ids))),
-            pa.ListArray.from_arrays(offsets, pa.array(learn.view(np.uint8))),
-            pa.array(where, pa.string()),
-        ]
-        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        self._write(starts, np.concatenate(ids), learn.view(np.uint8), [place.encode() for place in where])
         return np.add.reduceat(learn, starts[:-1], dtype=np.int64)
+
+    def _write(self, starts: np.ndarray, ids: np.ndarray, learn: np.ndarray, where: list[bytes]) -> None:
+        """Writes a batch from its bytes: pyarrow's conversions of numpy arrays and lists first import all of pandas."""
+        import pyarrow as pa
+
+        def buffers(starts: np.ndarray) -> list[Any]:
+            return [None, pa.py_buffer(starts.astype(np.int32))]
+
+        columns = []
+        for column, kind in ((ids, pa.int32()), (learn, pa.uint8())):
+            values = pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(column)])
+            columns.append(pa.Array.from_buffers(pa.list_(kind), len(where), buffers(starts), children=[values]))
+        text = [*buffers(_starts(where)), pa.py_buffer(b"".join(where))]
+        columns.append(pa.Array.from_buffers(pa.string(), len(where), text))
+        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+
+
+def _starts(parts: Sequence[Any]) -> np.ndarray:
+    """Where each of several parts begins when they lie one after another, and where the last ends."""
+    return np.concatenate([[0], np.cumsum([len(part) for part in parts])])
 
 
 class Samples:
@@ -72,8 +84,12 @@ class Samples:
         self._first = [0]
         for number in range(reader.num_record_batches):
             ids, learn, where = reader.get_batch(number).columns
-            views = (ids.offsets.to_numpy(), ids.values.to_numpy(), learn.values.to_numpy(), where)
-            self._batches.append(views)
+            starts = np.frombuffer(ids.buffers()[1], np.int32, len(ids) + 1)
+            values = [
+                np.frombuffer(column.buffers()[3], kind, starts[-1])
+                for column, kind in ((ids, np.int32), (learn, np.uint8))
+            ]
+            self._batches.append((starts, *values, where))
             self._first.append(self._first[-1] + len(ids))
 
     def __reduce__(self) -> tuple[Any, ...]:  # a worker process maps the file itself
