@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xtune.conversation import IGNORE
+from xtune.engine.fused import fused_loss
 from xtune.engine.loss import LogitRule, summed_cross_entropy
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class LossModel(nn.Module):
         self.model = model
         self.dtype = dtype
         self.rule = find_rule(causal(model)) if chunked else None
+        self.fused = fused_loss(computing_head(causal(model)), self.rule, dtype)
         self._noisy_positions_BT: Tensor | None = None
         if neftune_alpha is not None:
             embedding = causal(model).get_input_embeddings()
@@ -67,7 +69,7 @@ class LossModel(nn.Module):
         learnt = (labels_BT[:, 1:] != IGNORE).flatten().nonzero()[:, 0]
         hidden_NH = hidden_BTH[:, :-1].flatten(0, 1).index_select(0, learnt)
         targets_N = labels_BT[:, 1:].flatten().index_select(0, learnt)
-        return summed_cross_entropy(hidden_NH, computing_head(model), targets_N, self.rule)
+        return summed_cross_entropy(hidden_NH, computing_head(model), targets_N, self.rule, self.fused)
 
     def generate(self, *inputs: Any, **options: Any) -> Any:
         """The model's own generate."""

@@ -7,6 +7,7 @@ of each chunk is made right after its loss, while its logits are still there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -98,17 +99,23 @@ class LinearCrossEntropy(torch.autograd.Function):
         )
 
 
-def summed_cross_entropy(hidden_NH: Tensor, head: nn.Module, targets_N: Tensor, rule: LogitRule) -> Tensor:
+def summed_cross_entropy(
+    hidden_NH: Tensor, head: nn.Module, targets_N: Tensor, rule: LogitRule, fused: Callable[..., Tensor] | None = None
+) -> Tensor:
     """The sum of the cross entropies of `rule(head(hidden_NH))` against `targets_N`: a scalar in fp32.
 
-    A plain `nn.Linear` takes LinearCrossEntropy. Any other head (one with LoRA around it, one that normalises its
-    weight, a quantized one) is called as it is, chunk by chunk, and called again in backward.
+    A plain `nn.Linear` takes LinearCrossEntropy, or `fused` (xtune.engine.fused) in its place. Any other head (one with
+    LoRA around it, one that normalises its weight, a quantized one) is called as it is, chunk by chunk, and again in
+    backward.
     """
     if type(head) is nn.Linear:
         weight, bias = head.weight, head.bias
         if torch.is_autocast_enabled(hidden_NH.device.type):
             dtype = torch.get_autocast_dtype(hidden_NH.device.type)
             hidden_NH, weight, bias = hidden_NH.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        # Liger's cannot take no positions, and makes no gradient at all where `hidden_NH` needs none
+        if fused is not None and len(targets_N) and hidden_NH.requires_grad:
+            return fused(hidden_NH, weight, bias, targets_N)
         return LinearCrossEntropy.apply(hidden_NH, weight, bias, targets_N, rule, torch.is_grad_enabled())
 
     def chunk_loss(chunk_CH: Tensor, targets_C: Tensor) -> Tensor:

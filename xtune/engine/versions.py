@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xtune.plugins import Components
     from xtune.resolve import Run
 
-PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "deepspeed", "tokenizers", "safetensors")
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "deepspeed", "liger-kernel", "tokenizers", "safetensors")
 
 
 def versions() -> dict[str, str]:
