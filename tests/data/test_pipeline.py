@@ -340,7 +340,8 @@ def test_writing_and_opening_samples_does_not_import_pandas(tmp_path: Path) -> N
     """pyarrow's conversions from and to numpy do, where it is installed: half a second of every start."""
     pytest.importorskip("pandas")
     program = (
-        "import sys; import numpy as np; from pathlib import Path; from xtune.data.dataset import SampleWriter, Samples\n"
+        "import sys; import numpy as np; from pathlib import Path\n"
+        "from xtune.data.dataset import SampleWriter, Samples\n"
         "file, ids = Path(sys.argv[1]), np.arange(3, dtype=np.int32)\n"
         "with SampleWriter(file) as writer: writer.write([ids], [ids], ['row 一'])\n"
         "print(Samples(file).where(0), Samples(file)[0][1].tolist(), 'pandas' in sys.modules)"
