@@ -4,60 +4,29 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
-import signal
-import sys
 from array import array
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
-from typing import Any, NamedTuple, Protocol, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
-from xtune.conversation import Conversation
 from xtune.data.cache import about, cached, data_root
 from xtune.data.content import combined, file_digest, function_identity, source_digest, tokenizer_identity
 from xtune.data.dataset import SAMPLES, Dataset, SampleWriter, open_dataset, write_packs
 from xtune.data.feed import Choice, Feed, Mapped, map_rows
 from xtune.data.pack import Layout, best_fit_decreasing, one_each
 from xtune.data.report import Report
-from xtune.data.source_row import well_formed
+from xtune.data.workers import Encoded, Encoder, encode_all
 from xtune.errors import DataError
 
-WORKERS = 2  # threads that encode: while Rust works for one, the other renders
 CHANGED = ("shortened", "truncated", "cut into pieces")  # outcomes of an encoded row that is still used
 TELL_EVERY = 10.0  # seconds
 
 log = logging.getLogger(__name__)
-
-
-class Encoded(Protocol):
-    """One encoded conversation, as xtune.templates.encode gives it."""
-
-    @property
-    def ids(self) -> np.ndarray: ...
-    @property
-    def labels(self) -> np.ndarray: ...
-    @property
-    def outcome(self) -> str: ...
-
-
-class Encoder(Protocol):
-    """What prepare() asks of an encoder; runs use that of xtune.templates.encode. Threads share it."""
-
-    template: Any
-    tokenizer: Any
-    max_length: int | None
-    learn: Any
-    too_long: Any
-
-    def encode_batch(self, conversations: Sequence[Conversation]) -> Sequence[Encoded]: ...
 
 
 class Prepared(NamedTuple):
@@ -84,8 +53,7 @@ def prepare(
     there before. `cache_dir` defaults to the folder `data` of the cache.
 
     Rust encodes with all cores, or as many threads as RAYON_NUM_THREADS says; a tokenizer written in Python gets a
-    process a core. Memory holds a few numbers for each
-    row, and the text of a few thousand rows.
+    process a core. Memory holds a few numbers for each row, and the text of a few thousand rows.
 
     Raises DataError where a file cannot be read, where a data set begins with nothing but malformed rows, where no
     row is left to train on, where a conversation is too long and the encoder's policy is "error", and where the cache
@@ -158,7 +126,7 @@ def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, 
     table = {name: array("i") for name in ("length", "learnt", "copies", "held_out", "first")}
     started = told = monotonic()
     with SampleWriter(folder / SAMPLES) as writer:
-        for batch, results in _encode(batches, encoder):
+        for batch, results in encode_all(batches, encoder):
             kept = []
             for at, encoded in enumerate(results):
                 if _is_kept(encoded, batch.where[at], report):
@@ -175,67 +143,6 @@ def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, 
                 told = monotonic()
                 log.info("preparing data: %d rows, %d rows/s", report.read, report.read / (told - started))
     return {name: np.array(column) for name, column in table.items()}
-
-
-def _encode(batches: Iterable[Mapped], encoder: Encoder) -> Iterator[tuple[Mapped, list[Encoded | DataError]]]:
-    """Batches with what became of their conversations, in order. Reading, rendering and encoding go on side by side."""
-    waiting: deque[tuple[Mapped, Future[list[Encoded | DataError]]]] = deque()
-    with _workers(encoder) as (submit, most):
-        for batch in batches:
-            waiting.append((batch, submit(batch)))
-            if len(waiting) > most:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        for done, future in waiting:
-            yield done, future.result()
-
-
-@contextmanager
-def _workers(encoder: Encoder) -> Iterator[tuple[Callable[[Mapped], Future[list[Encoded | DataError]]], int]]:
-    """How to hand a batch to a worker, and how many there are: threads, for Rust lets go of the interpreter's lock.
-
-    A tokenizer written in Python does not; it gets a process a core, where forking is safe.
-    """
-    if getattr(encoder.tokenizer, "is_fast", True) or sys.platform != "linux":
-        with ThreadPoolExecutor(WORKERS) as threads:
-            yield lambda batch: threads.submit(_encode_batch, encoder, batch), WORKERS
-        return
-    cores = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(cores, get_context("fork"), _start_worker, (encoder,)) as processes:
-        yield lambda batch: processes.submit(_encode_in_worker, batch), cores
-
-
-_OF_WORKER: list[Encoder] = []  # in a worker process, its encoder: sent once, not with each batch
-
-
-def _start_worker(encoder: Encoder) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends the pool
-    _OF_WORKER[:] = [encoder]
-
-
-def _encode_in_worker(batch: Mapped) -> list[Encoded | DataError]:
-    return _encode_batch(_OF_WORKER[0], batch)
-
-
-def _encode_batch(encoder: Encoder, batch: Mapped) -> list[Encoded | DataError]:
-    """All in one call; where that fails, one by one, so that only the row at fault is lost."""
-    try:
-        return list(encoder.encode_batch(batch.conversations))
-    except Exception:  # what a tokenizer raises for text it cannot take depends on what it is written in
-        return [_encode_one(encoder, one, where) for one, where in zip(batch.conversations, batch.where, strict=True)]
-
-
-def _encode_one(encoder: Encoder, conversation: Conversation, where: str) -> Encoded | DataError:
-    """The DataError of a conversation that cannot be encoded is its result, unless the policy is to stop at it."""
-    for turn in conversation.turns:
-        if not isinstance(turn.text, str) or not well_formed(turn.text):
-            return DataError(f"a turn's text is not well-formed Unicode: got {turn.text!r:.60}; clean it")
-    try:
-        return encoder.encode_batch([conversation])[0]
-    except DataError as error:
-        if encoder.too_long == "error":
-            raise DataError(f"{where}: {error}") from error
-        return error
 
 
 def _is_kept(encoded: Encoded | DataError, where: str, report: Report) -> TypeGuard[Encoded]:

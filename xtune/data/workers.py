@@ -1,0 +1,107 @@
+"""Conversations -> encoded ones, by threads or processes: reading, rendering and encoding go on side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, Protocol
+
+from xtune.conversation import Conversation
+from xtune.data.feed import Mapped
+from xtune.data.source_row import well_formed
+from xtune.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+THREADS = 2  # while Rust works for one, the other renders
+
+
+class Encoded(Protocol):
+    """One encoded conversation, as xtune.templates.encode gives it."""
+
+    @property
+    def ids(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def outcome(self) -> str: ...
+
+
+class Encoder(Protocol):
+    """What prepare() asks of an encoder; runs use that of xtune.templates.encode. Threads share it."""
+
+    template: Any
+    tokenizer: Any
+    max_length: int | None
+    learn: Any
+    too_long: Any
+
+    def encode_batch(self, conversations: Sequence[Conversation]) -> Sequence[Encoded]: ...
+
+
+def encode_all(batches: Iterable[Mapped], encoder: Encoder) -> Iterator[tuple[Mapped, list[Encoded | DataError]]]:
+    """Batches with what became of their conversations, in order."""
+    waiting: deque[tuple[Mapped, Future[list[Encoded | DataError]]]] = deque()
+    with _workers(encoder) as (submit, most):
+        for batch in batches:
+            waiting.append((batch, submit(batch)))
+            if len(waiting) > most:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        for done, future in waiting:
+            yield done, future.result()
+
+
+@contextmanager
+def _workers(encoder: Encoder) -> Iterator[tuple[Callable[[Mapped], Future[list[Encoded | DataError]]], int]]:
+    """How to hand a batch to a worker, and how many there are: threads, for Rust lets go of the interpreter's lock.
+
+    A tokenizer written in Python does not; it gets a process a core, where forking is safe.
+    """
+    if getattr(encoder.tokenizer, "is_fast", True) or sys.platform != "linux":
+        with ThreadPoolExecutor(THREADS) as threads:
+            yield lambda batch: threads.submit(_encode_batch, encoder, batch), THREADS
+        return
+    cores = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(cores, get_context("fork"), _start_worker, (encoder,)) as processes:
+        yield lambda batch: processes.submit(_encode_in_worker, batch), cores
+
+
+_OF_WORKER: list[Encoder] = []  # in a worker process, its encoder: sent once, not with each batch
+
+
+def _start_worker(encoder: Encoder) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends the pool
+    _OF_WORKER[:] = [encoder]
+
+
+def _encode_in_worker(batch: Mapped) -> list[Encoded | DataError]:
+    return _encode_batch(_OF_WORKER[0], batch)
+
+
+def _encode_batch(encoder: Encoder, batch: Mapped) -> list[Encoded | DataError]:
+    """All in one call; where that fails, one by one, so that only the row at fault is lost."""
+    try:
+        return list(encoder.encode_batch(batch.conversations))
+    except Exception:  # what a tokenizer raises for text it cannot take depends on what it is written in
+        return [_encode_one(encoder, one, where) for one, where in zip(batch.conversations, batch.where, strict=True)]
+
+
+def _encode_one(encoder: Encoder, conversation: Conversation, where: str) -> Encoded | DataError:
+    """The DataError of a conversation that cannot be encoded is its result, unless the policy is to stop at it."""
+    for turn in conversation.turns:
+        if not isinstance(turn.text, str) or not well_formed(turn.text):
+            return DataError(f"a turn's text is not well-formed Unicode: got {turn.text!r:.60}; clean it")
+    try:
+        return encoder.encode_batch([conversation])[0]
+    except DataError as error:
+        if encoder.too_long == "error":
+            raise DataError(f"{where}: {error}") from error
+        return error
