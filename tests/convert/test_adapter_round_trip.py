@@ -120,6 +120,21 @@ def test_what_comes_out_is_what_was_trained(case, request, tiny_model, rows, tmp
     assert differ(session.model, wanted) < (1e-5 if exact else 5e-2)
 
 
+@pytest.mark.parametrize("tuning", [{"init": "pissa"}, {"train_also": HEADS}], ids=["pissa", "heads whole"])
+def test_in_bfloat16_it_is_the_same_to_rounding(tuning, tiny_model, rows, tmp_path, monkeypatch):
+    config = settings(tiny_model, rows, **tuning)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
+    trained = []
+    real = build.build_model
+    monkeypatch.setattr(build, "build_model", lambda *args: trained.append(real(*args)) or trained[-1])
+    xtune.train(config, tmp_path / "run")
+    pth_to_hf(config, tmp_path / "run", tmp_path / "adapter")
+    session = open_session(str(tiny_model), components([]), adapter=str(tmp_path / "adapter"), dtype="bfloat16")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        wanted = logits(trained[0])
+    assert differ(session.model, wanted) < 2e-2 < differ(xtune.load_model(tiny_model), wanted)
+
+
 @pytest.mark.parametrize("init", ["pissa", "olora"])
 def test_a_run_from_the_base_begins_with_the_base(init, tiny_model, rows):
     from xtune.resolve import resolve

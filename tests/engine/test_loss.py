@@ -9,7 +9,7 @@ from torch import nn
 
 from xtune.conversation import IGNORE
 from xtune.engine import loss as loss_module
-from xtune.engine.forward import LossModel
+from xtune.engine.forward import LossModel, find_rule
 from xtune.engine.loss import LogitRule, summed_cross_entropy
 
 
@@ -106,6 +106,21 @@ def test_a_model_gives_its_own_loss_and_gradients(which):
     torch.testing.assert_close(loss, reference)
     for key, value in model.named_parameters():
         torch.testing.assert_close(value.grad, expected[key], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "options", "rule"),
+    [
+        ("Gemma2", {"final_logit_softcapping": 30.0}, LogitRule(1.0, 30.0)),
+        ("Granite", {"logits_scaling": 6.0}, LogitRule(1 / 6)),
+        ("Cohere", {"logit_scale": 0.0625}, LogitRule(0.0625)),
+    ],
+)
+def test_the_rule_is_found_in_the_dtype_of_the_model(name, options, rule, dtype):
+    """A cap of 30 bends small logits by less than bfloat16 rounds them."""
+    for spread in (0.02, 1.0):
+        assert find_rule(tiny(name, initializer_range=spread, **options).to(dtype), dtype) == rule
 
 
 @pytest.mark.parametrize("targets", [["q_proj", "down_proj"], ["q_proj", "lm_head"]])

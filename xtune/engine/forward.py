@@ -39,7 +39,7 @@ class LossModel(nn.Module):
         super().__init__()
         self.model = model
         self.dtype = dtype
-        self.rule = find_rule(causal(model)) if chunked else None
+        self.rule = find_rule(causal(model), dtype) if chunked else None
         self.fused = fused_loss(computing_head(causal(model)), self.rule, dtype)
         self._noisy_positions_BT: Tensor | None = None
         if neftune_alpha is not None:
@@ -121,22 +121,27 @@ def _whole_loss(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def find_rule(model: Any) -> LogitRule | None:
-    """The rule with which `model.base_model`, the head and it give the logits of `model` itself; None if none does."""
+def find_rule(model: Any, dtype: torch.dtype = torch.float32) -> LogitRule | None:
+    """The rule with which `model.base_model`, the head and it give the logits of `model` itself, computed in `dtype`;
+    None if none does.
+    """
     head = model.get_output_embeddings()
     device = next(model.parameters()).device
     ids_BT = torch.arange(8, device=device)[None] % model.config.vocab_size
     training = model.training
     model.eval()
     try:
-        logits_BTV = model(input_ids=ids_BT, use_cache=False).logits.float()
-        if head is not None and model.base_model is not model:
-            raw_BTV = head(model.base_model(input_ids=ids_BT, use_cache=False)[0]).float()
-            for rule in _known_rules(model.config):
-                if raw_BTV.shape == logits_BTV.shape and torch.allclose(
-                    rule(raw_BTV), logits_BTV, rtol=1e-3, atol=1e-4
-                ):
-                    return rule
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            logits_BTV = model(input_ids=ids_BT, use_cache=False).logits
+            chunkable = head is not None and model.base_model is not model
+            raw_BTV = head(model.base_model(input_ids=ids_BT, use_cache=False)[0]) if chunkable else logits_BTV[:0]
+        # the model applies its rule in the dtype of its logits, we in fp32
+        tolerance = max(1e-3, 2 * torch.finfo(logits_BTV.dtype).eps)
+        for rule in _known_rules(model.config):
+            if raw_BTV.shape == logits_BTV.shape and torch.allclose(
+                rule(raw_BTV.float()), logits_BTV.float(), rtol=tolerance, atol=1e-4
+            ):
+                return rule
     finally:
         model.train(training)
     log.warning(
@@ -154,5 +159,6 @@ def _known_rules(config: Any) -> list[LogitRule]:
         scales.append(float(config.logit_scale))
     if getattr(config, "dim_model_base", None):
         scales.append(config.dim_model_base / config.hidden_size)
-    caps = [None, getattr(config, "final_logit_softcapping", None)]
+    # the cap first: it hardly changes small logits, so that none would seem to fit where there is one
+    caps = [getattr(config, "final_logit_softcapping", None), None]
     return [LogitRule(scale, cap) for scale in scales for cap in dict.fromkeys(caps)]

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 FusedLoss = Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]
 """(hidden_NH, weight_VH, bias_V, targets_N) -> the sum of the cross entropies, for one rule. N > 0."""
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2}
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """How far the kernel may be off: in the loss, and in the norm of the difference of each gradient, relative to ours.
 Both round a chunk's gradient to the dtype once; bfloat16 has 8 bits."""
 
