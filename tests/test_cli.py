@@ -27,7 +27,9 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["trian"], "unknown command: got 'trian'; did you mean train? (xtune --help lists the commands)"),
+        (["trian"], "unknown command: got 'trian'; did you mean train?"),
+        (["qqqqqq"], "unknown command: got 'qqqqqq'; none of the "),
+        (["show-cfg", "qqqqqq"], "unknown config: got 'qqqqqq'; none of the "),
         (["--config", "x"], "a command comes first: got '--config'; xtune --help lists them"),
         (["train"], "the following arguments are required: NAME|FILE; xtune train --help tells what it takes"),
         (["train", "x", "--lr", "3"], "unrecognized arguments: --lr 3; xtune train --help tells what it takes"),
@@ -37,6 +39,30 @@ def test_version(capsys):
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(capsys, words, message):
+    code, out, err = run(capsys, *words)
+    assert code == 2 and out == ""
+    assert err.startswith(f"xtune: error: {message}") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "x", "--model", ""], "argument --model: should not be empty: got ''"),
+        (["train", "x", "--data", "a.json", ""], "argument --data: should not be empty"),
+        (["train", "x", "--resume", ""], "argument --resume: should not be empty"),
+        (["train", "x", "--seed", "-1"], "argument --seed: should be a whole number from 0 to 4,294,967,295: got '-1'"),
+        (["plan", "x", "--gpus", "-1"], "argument --gpus: should be a whole number of at least 0: got '-1'"),
+        (["plan", "x", "--gpus", "two"], "argument --gpus: should be a whole number of at least 0: got 'two'"),
+        (["plan", "x", "--gpu-memory", "0"], "argument --gpu-memory: should be a number of at least 0.1: got '0'"),
+        (["log-dataset", "x", "--rows", "-1"], "argument --rows: should be a whole number of at least 0: got '-1'"),
+        (["chat", "x", "--max-new-tokens", "0"], "argument --max-new-tokens: should be a whole number of at least 1"),
+        (["chat", "x", "--temperature", "nan"], "argument --temperature: should be a number from 0.0 to 100.0"),
+        (["chat", "x", "--top-p", "5"], "argument --top-p: should be a number from 0.0 to 1.0: got '5'"),
+        (["chat", "x", "--prompt", ""], "argument --prompt: should not be empty: got ''"),
+        (["convert", "merge", "a", "b", ""], "argument OUT: should not be empty: got ''"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_before_anything_is_loaded(capsys, words, message):
     code, out, err = run(capsys, *words)
     assert code == 2 and out == ""
     assert err.startswith(f"xtune: error: {message}") and err.count("\n") == 1

@@ -118,7 +118,7 @@ def kind(field: dict[str, Any]) -> str:
         return ", ".join(code(value) for value in field.get("enum", [field.get("const")]))
     name = {"integer": "whole number", "boolean": "true or false", "string": "text", "null": "none", "array": "list"}
     signs = {"exclusiveMinimum": "over", "minimum": "from", "maximum": "to", "exclusiveMaximum": "under"}
-    limits = [f"{word} {field[key]:g}" for key, word in signs.items() if key in field]
+    limits = [f"{word} {field[key]:,}" for key, word in signs.items() if key in field]
     return " ".join([name.get(field["type"], field["type"]), *limits])
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from xtune import __version__
-from xtune.errors import UnknownName, XtuneError
+from xtune.errors import XtuneError
 from xtune.plugins import Components, components
 
 
@@ -50,11 +50,8 @@ def run(words: list[str]) -> int:
     name, rest = words[0], words[1:]
     if name.startswith("-"):
         raise XtuneError(f"a command comes first: got {name!r}; xtune --help lists them")
-    try:
-        # `plugins` tells what is wrong with plugins: none of them may keep it from running
-        command = components([] if name == "plugins" else None).commands[name]
-    except UnknownName as error:
-        raise XtuneError(f"{error} (xtune --help lists the commands)") from None
+    # `plugins` tells what is wrong with plugins: none of them may keep it from running
+    command = components([] if name == "plugins" else None).commands[name]
     parser = Parser(prog=f"xtune {name}", description=command.HELP)
     command.add_arguments(parser)
     return int(command.run(parser.parse_args(rest)) or 0)

@@ -33,13 +33,24 @@ class CheckpointError(XtuneError):
     """A checkpoint is missing, damaged, incomplete or belongs to another run."""
 
 
+LISTED_BY = {
+    "config": "xtune list-cfg",
+    "model": "xtune list-models",
+    "template": "xtune list-templates",
+    "mapper": "xtune list-mappers",
+    "strategy": "xtune list-strategies",
+    "command": "xtune --help",
+}
+"""Kinds of names to the command that lists them."""
+
+
 class UnknownName(XtuneError, KeyError):
     """A name that no registry entry has. Also a KeyError, so that a registry behaves as a mapping."""
 
     __str__ = Exception.__str__  # KeyError would print the repr of the message
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind}: got {name!r}; {suggestion(name, known)}")
+        super().__init__(f"unknown {kind}: got {name!r}; {suggestion(name, known, LISTED_BY.get(kind, ''))}")
 
 
 class DuplicateName(XtuneError):
@@ -52,8 +63,11 @@ class DuplicateName(XtuneError):
         )
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of an error line: the names in `known` that are nearest to `name`, or all of them where they are few."""
+def suggestion(name: str, known: Iterable[str], listed_by: str = "") -> str:
+    """The end of an error line: the names in `known` that are nearest to `name`, or all of them where they are few.
+
+    Where they are neither near nor few, `listed_by` is the command to look them up with.
+    """
     from difflib import get_close_matches  # only errors pay for it
 
     names = sorted(known)
@@ -64,4 +78,4 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         return "there are none"
     if len(names) <= 12:
         return "choose one of " + ", ".join(names)
-    return f"none of the {len(names)} known names is near it"
+    return f"none of the {len(names)} known names is near it" + (f": see {listed_by}" if listed_by else "")

@@ -118,9 +118,25 @@ def test_memory_and_disk_that_are_too_small(found, monkeypatch):
 
 
 def test_memory_that_may_be_too_small_is_a_warning(found, monkeypatch):
-    monkeypatch.setattr(check, "free_memory", lambda device: int(2.5 * 2**30))
+    monkeypatch.setattr(check, "free_memory", lambda device: int(0.95 * 2**30))
     code, lines = found(settings=("train.gradient_checkpointing=False", "max_length=512"))
     assert code == 0 and lines["memory"].startswith("warning ")
+
+
+def test_memory_and_disk_are_those_of_the_model_that_is_given(found, monkeypatch):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(check.shutil, "disk_usage", lambda folder: usage(20_000_000))  # too little for the config's
+    code, lines = found()
+    assert code == 0 and lines["disk"].startswith("ok ")
+
+
+def test_a_work_dir_that_cannot_be_is_an_error(found, rows, monkeypatch):
+    code, lines = found("--work-dir", str(rows / "run"))
+    told = f"{rows / 'run'} cannot be made: got a file, {rows}; choose another --work-dir"
+    assert code == 2 and lines["work"].endswith(told)
+    monkeypatch.setattr(check.os, "access", lambda folder, kind: False)
+    code, lines = found()
+    assert code == 2 and "which is read-only; choose another --work-dir" in lines["work"]
 
 
 def test_packages_of_another_version_are_named(found, monkeypatch):

@@ -57,7 +57,9 @@ def test_as_many_paths_as_entries_go_one_to_one(tmp_path):
 
 
 def test_another_number_of_paths_needs_a_mapper(tmp_path):
-    with pytest.raises(ConfigError, match="has 2 data entries with different mappers: got 1 paths; give 2, or say"):
+    with pytest.raises(
+        ConfigError, match="has 2 data entries with different mappers: got 1 in their place; give 2, or say"
+    ):
         config(tmp_path, "--data", "a.json", entries=2)
     (entry,) = config(tmp_path, "--data", "a.json", "--mapper", "auto", entries=2).data
     assert (entry.mapper, entry.options) == ("auto", {})

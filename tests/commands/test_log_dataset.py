@@ -79,8 +79,6 @@ def test_a_page_that_cannot_be_written_is_one_line(
 ) -> None:
     assert main([*arguments, "--html", str(tmp_path / "nowhere" / "page.html")]) == 2
     assert "page.html cannot be written: got No such file or directory" in capsys.readouterr().err
-    assert main([*arguments, "--rows", "-1"]) == 2
-    assert "--rows is a number of rows: got -1" in capsys.readouterr().err
 
 
 def test_samples_are_spread_over_the_data() -> None:

@@ -34,7 +34,7 @@ def test_values(text, value):
 
 def test_pairs_split_at_the_first_equals_sign():
     assert parse_overrides(["a.b=x=y", "c=1"]) == {"a.b": "x=y", "c": 1}
-    with pytest.raises(ConfigError, match="takes KEY=VALUE: got 'optimizer.lr'"):
+    with pytest.raises(ConfigError, match="given as KEY=VALUE: got 'optimizer.lr'"):
         parse_overrides(["optimizer.lr"])
 
 

@@ -54,13 +54,27 @@ def test_a_file_may_inherit(file, tmp_path):
         ("optimizer.lr=-1", r"optimizer\.lr should be greater than 0: got -1"),
         ("train.batch_size=1.5", r"train\.batch_size should be a valid integer: got 1\.5"),
         ("too_long=cut", r"too_long should be 'drop_turns', 'truncate' or 'error': got 'cut'"),
-        ("data=[]", "data should be .*at least 1 item"),
+        ("optimizer.name=sgd", "optimizer.name should be 'adamw', .*: got 'sgd'"),
+        ("optimizer.betas=[2,3]", r"optimizer\.betas\.0 should be less than 1: got 2; .*and 1 more"),
+        ("data.0.weight=1e9", r"data\.0\.weight should be less than or equal to 1000: got 1000000000"),
+        ("seed=99999999999999", "seed should be less than 4294967296: got 99999999999999"),
+        ("data=[]", r"data should have at least one entry: got \[\]; change it"),
+        ("data.0=x", r"data\.0 should be a section with keys: got 'x'"),
+        ("model=x", "model should be a section with keys: got 'x'"),
     ],
 )
 def test_a_wrong_key_or_value_is_one_line(file, override, message):
     with pytest.raises(ConfigError, match=message) as caught:
         xtune.load_config(file, [override])
-    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+    told = str(caught.value)
+    assert "\n" not in told and str(file) not in told, "the file is not what has to be mended"
+
+
+def test_a_wrong_value_of_a_file_names_the_file(tmp_path):
+    path = tmp_path / "wrong.py"
+    path.write_text(CONFIG + "max_length = 'long'\n")
+    with pytest.raises(ConfigError, match=r"wrong\.py: max_length should be a valid integer: got 'long'"):
+        xtune.load_config(path, ["optimizer.lr=1e-4"])
 
 
 def test_a_missing_key_is_named(tmp_path):
@@ -77,6 +91,9 @@ def test_files_that_cannot_be_read(tmp_path):
         xtune.load_config(broken)
     broken.write_text("model = 1 / 0\n")
     with pytest.raises(ConfigError, match="cannot be read: ZeroDivisionError"):
+        xtune.load_config(broken)
+    broken.write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(ConfigError, match="cannot be read: SystemExit: 3; mend the file"):
         xtune.load_config(broken)
     with pytest.raises(ConfigError, match="config file does not exist: got .*absent.py"):
         xtune.load_config(tmp_path / "absent.py")

@@ -45,13 +45,16 @@ class Session:
                 f"the conversation is longer than the model's context: got {len(ids)} tokens, it takes {context}; "
                 f"start a new one"
             )
+        options = self.generation_options()
+        if context:
+            options["max_new_tokens"] = min(self.max_new_tokens, context - len(ids))
         prompt = torch.tensor([ids], device=self.model.device)
         with torch.inference_mode():
             out = self.model.generate(
                 prompt,
                 attention_mask=torch.ones_like(prompt),
                 streamer=streamer(self.tokenizer, write),
-                **self.generation_options(),
+                **options,
             )
         answer = self.answer_text(out[0, len(ids) :])
         self.turns = [*turns, Turn("assistant", answer)]

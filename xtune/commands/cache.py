@@ -17,7 +17,7 @@ def run(args: Namespace) -> int:
     root = data_root()
     if args.action == "clear":
         number, freed = clear(root)
-        print(f"cleared {number} prepared data sets, {in_units(freed)}, from {root}")
+        print(f"cleared {data_sets(number)}, {in_units(freed)}, from {root}")
         return 0
 
     found = entries(root)
@@ -29,8 +29,12 @@ def run(args: Namespace) -> int:
         rows.append((key, told.get("made", ""), in_units(size), *figures, ", ".join(told.get("data", []))))
     if found:
         print_table(rows)
-    print(f"{len(found)} prepared data sets in {root}, {in_units(sum(size for _, size, _ in found))}")
+    print(f"{data_sets(len(found))} in {root}, {in_units(sum(size for _, size, _ in found))}")
     return 0
+
+
+def data_sets(number: int) -> str:
+    return f"{number:,} prepared data set{'' if number == 1 else 's'}"
 
 
 def in_units(size: float) -> str:

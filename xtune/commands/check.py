@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from xtune.commands.argument_types import given
 from xtune.commands.config_arguments import add_config_arguments, config_from
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ STYLES = {"ok": "green", "warning": "yellow", "error": "bold red", "unknown": "d
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_config_arguments(parser)
-    parser.add_argument("--work-dir", metavar="DIR", help="where the run would be written (default: work_dirs/NAME)")
+    parser.add_argument(
+        "--work-dir", metavar="DIR", type=given, help="where the run would be written (default: work_dirs/NAME)"
+    )
 
 
 def run(args: Namespace) -> int:

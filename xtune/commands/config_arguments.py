@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from xtune.commands.argument_types import LARGEST_SEED, given, within
 from xtune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -13,11 +14,21 @@ if TYPE_CHECKING:
 
 def add_config_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("config", metavar="NAME|FILE", help="a config's name (xtune list-cfg) or Python file")
-    parser.add_argument("--model", metavar="PATH", help="model folder, GGUF file or hub id, in place of the config's")
-    parser.add_argument("--data", metavar="PATH", nargs="+", help="files, folders or globs, in place of the config's")
-    parser.add_argument("--mapper", metavar="NAME|MODULE:FUNCTION", help="mapper of --data, in place of the config's")
-    parser.add_argument("--template", metavar="NAME|FILE", help="chat template by name, or a .json file of your own")
-    parser.add_argument("--seed", type=int, help="seed of data order, dropout and initial adapters")
+    parser.add_argument(
+        "--model", metavar="PATH", type=given, help="model folder, GGUF file or hub id, in place of the config's"
+    )
+    parser.add_argument(
+        "--data", metavar="PATH", type=given, nargs="+", help="files, folders or globs, in place of the config's"
+    )
+    parser.add_argument(
+        "--mapper", metavar="NAME|MODULE:FUNCTION", type=given, help="mapper of --data, in place of the config's"
+    )
+    parser.add_argument(
+        "--template", metavar="NAME|FILE", type=given, help="chat template by name, or a .json file of your own"
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=within(0, LARGEST_SEED), help="seed of data order, dropout and initial adapters"
+    )
     parser.add_argument(
         "--cfg-options",
         metavar="KEY=VALUE",
@@ -55,8 +66,8 @@ def replaced(entries: list[DataSettings], paths: list[str], mapper: str | None) 
         first = entries[0]
         if not mapper and any((e.mapper, e.options) != (first.mapper, first.options) for e in entries):
             raise ConfigError(
-                f"the config has {len(entries)} data entries with different mappers: got {len(paths)} paths; "
-                f"give {len(entries)}, or say --mapper"
+                f"the config has {len(entries)} data entries with different mappers: "
+                f"got {len(paths)} in their place; give {len(entries)}, or say --mapper"
             )
         entries = [first]
     if len(entries) == 1:

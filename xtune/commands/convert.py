@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from xtune.commands.argument_types import given
+from xtune.errors import ConfigError
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     to_hf = kinds.add_parser("pth_to_hf", help="a checkpoint to a peft adapter, or a model folder for full tuning")
     to_hf.add_argument("config", metavar="CONFIG", help="the config that was trained, by name or file")
-    to_hf.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or a work dir: its newest good one")
-    to_hf.add_argument("out", metavar="OUT", help="folder to write")
+    to_hf.add_argument(
+        "checkpoint", metavar="CHECKPOINT", type=given, help="a checkpoint, or a work dir: its newest good one"
+    )
+    to_hf.add_argument("out", metavar="OUT", type=given, help="folder to write")
     to_hf.set_defaults(convert=pth_to_hf)
     merge_ = kinds.add_parser("merge", help="a base model and an adapter to one plain model folder")
-    merge_.add_argument("model", metavar="MODEL", help="the base model: folder, GGUF file or hub id")
-    merge_.add_argument("adapter", metavar="ADAPTER", help="folder of the adapter")
-    merge_.add_argument("out", metavar="OUT", help="folder to write")
+    merge_.add_argument("model", metavar="MODEL", type=given, help="the base model: folder, GGUF file or hub id")
+    merge_.add_argument("adapter", metavar="ADAPTER", type=given, help="folder of the adapter")
+    merge_.add_argument("out", metavar="OUT", type=given, help="folder to write")
     merge_.add_argument(
         "--dtype",
         default="auto",
@@ -24,13 +30,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     merge_.set_defaults(convert=merge)
     layout_ = kinds.add_parser("layout", help="an InternLM, Qwen-1, ChatGLM or Baichuan model to another layout")
-    layout_.add_argument("model", metavar="MODEL", help="the model: folder or hub id")
-    layout_.add_argument("out", metavar="OUT", help="folder to write")
+    layout_.add_argument("model", metavar="MODEL", type=given, help="the model: folder or hub id")
+    layout_.add_argument("out", metavar="OUT", type=given, help="folder to write")
     layout_.set_defaults(convert=layout)
     adapter_ = kinds.add_parser("adapters", help="a LoRA adapter of such a model to another layout's module names")
-    adapter_.add_argument("adapter", metavar="ADAPTER", help="folder of the adapter")
-    adapter_.add_argument("out", metavar="OUT", help="folder to write")
-    adapter_.add_argument("--base", help="the base model, if not where the adapter says")
+    adapter_.add_argument("adapter", metavar="ADAPTER", type=given, help="folder of the adapter")
+    adapter_.add_argument("out", metavar="OUT", type=given, help="folder to write")
+    adapter_.add_argument("--base", metavar="MODEL", type=given, help="the base model, if not where the adapter says")
     adapter_.set_defaults(convert=adapters)
     for kind, default in ((merge_, "original"), (layout_, "native"), (adapter_, "native")):
         kind.add_argument(
@@ -46,9 +52,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     from xtune.commands.console import quiet_libraries
 
+    check_out(args.out, [getattr(args, name) for name in ("checkpoint", "model", "adapter") if hasattr(args, name)])
     quiet_libraries()
     args.convert(args)
     return 0
+
+
+def check_out(out: str, sources: list[str]) -> None:
+    """Raises ConfigError where OUT holds what is converted, or this place: --force would delete it."""
+    folder = Path(out).resolve()
+    for source in (*sources, "."):
+        if Path(source).exists() and folder in (Path(source).resolve(), *Path(source).resolve().parents):
+            raise ConfigError(
+                f"OUT would take the place of what is needed: got {out}, which holds {source}; choose another"
+            )
 
 
 def pth_to_hf(args: Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, NamedTuple
 
+from xtune.commands.argument_types import given, within
 from xtune.commands.config_arguments import add_config_arguments, config_from
 
 if TYPE_CHECKING:
@@ -31,9 +32,14 @@ class Shown(NamedTuple):
 def add_arguments(parser: ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument(
-        "--rows", type=int, metavar="N", help=f"how many rows to show (default {ON_SCREEN}; {ON_PAGE} with --html)"
+        "--rows",
+        type=within(0),
+        metavar="N",
+        help=f"how many rows to show (default {ON_SCREEN}; {ON_PAGE} with --html)",
     )
-    parser.add_argument("--html", metavar="FILE", help="write a page with the same, in place of the terminal")
+    parser.add_argument(
+        "--html", metavar="FILE", type=given, help="write a page with the same, in place of the terminal"
+    )
 
 
 def run(args: Namespace) -> int:
@@ -43,11 +49,8 @@ def run(args: Namespace) -> int:
 
     from xtune.commands.console import quiet_libraries
     from xtune.commands.dataset_page import page, write_page
-    from xtune.errors import ConfigError
     from xtune.resolve import resolve
 
-    if args.rows is not None and args.rows < 0:
-        raise ConfigError(f"--rows is a number of rows: got {args.rows}; give 0 or more")
     quiet_libraries()
     config = config_from(args)
     made = resolve(config)

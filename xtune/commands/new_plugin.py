@@ -40,18 +40,20 @@ def plugin_files(name: str) -> dict[str, str]:
         raise PluginError(f"a plugin's name has small letters, digits and single hyphens: got {name!r}; change it")
     package = name.replace("-", "_")
     short = package.removeprefix("xtune_")
-    check_free(package, short)
+    check_free(name, package, short)
     words = {"name": name, "package": package, "short": short, "version": __version__}
     return {Template(path).substitute(words): Template(text).substitute(words) for path, text in FILES.items()}
 
 
-def check_free(package: str, short: str) -> None:
-    """Raises PluginError where Python or xtune has something of that name already."""
+def check_free(name: str, package: str, short: str) -> None:
+    """Raises PluginError where Python, an installed package that is not this plugin, or xtune has that name already."""
+    from importlib.util import find_spec
     from keyword import iskeyword
 
-    from xtune.plugins import components
+    from xtune.plugins import components, find
 
-    if package == "xtune" or package in sys.stdlib_module_names:
+    own = {entry.dist.name for entry in find() if entry.dist is not None}
+    if name not in own and (package in sys.stdlib_module_names or find_spec(package) is not None):
         raise PluginError(f"there is a module of that name: got {package!r}; try xtune-{package}")
     if iskeyword(short) or not short.isidentifier():
         raise PluginError(f"components cannot be called that in Python: got {short!r}; choose another name")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from xtune.commands.argument_types import within
 from xtune.commands.config_arguments import add_config_arguments, config_from
 from xtune.commands.table import print_table
 
@@ -16,18 +17,18 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_config_arguments(parser)
-    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="number of GPUs; 0 plans for the CPU")
-    parser.add_argument("--gpu-memory", type=float, default=80, metavar="GIB", help="memory of one, default 80")
+    parser.add_argument("--gpus", type=within(0), default=1, metavar="N", help="number of GPUs; 0 plans for the CPU")
+    parser.add_argument("--gpu-memory", type=within(0.1), default=80, metavar="GIB", help="memory of one, default 80")
 
 
 def run(args: Namespace) -> int:
     from xtune.commands.console import quiet_libraries
     from xtune.preflight.memory import spread, trained_parameters
-    from xtune.preflight.plan import advice, fits, need, setting_of
+    from xtune.preflight.plan import advice, fits, need, setting_of, with_own_sizes
     from xtune.resolve import resolve
 
     quiet_libraries()
-    found = resolve(config_from(args))
+    found = with_own_sizes(resolve(config_from(args)))
     config, spec = found.config, found.model
     setting = setting_of(config, args.gpus, args.gpu_memory)
     trained = trained_parameters(spec.config, found.tuning)
@@ -60,6 +61,7 @@ def print_memory(memory: Memory, needed: Need, setting: Setting) -> None:
 
 
 def print_work(run: Run, needed: Need, gpus: int) -> None:
+    from xtune.location import is_local
     from xtune.preflight.memory import OPTIMIZER_BYTES
     from xtune.preflight.plan import flops_a_token
     from xtune.strategies.tuning import Full
@@ -68,7 +70,8 @@ def print_work(run: Run, needed: Need, gpus: int) -> None:
     each = flops_a_token(run.model.config, needed, config.max_length, full=isinstance(run.tuning, Full))
     checkpoint = needed.trained * (4 + OPTIMIZER_BYTES[config.optimizer.name])
     kept = config.checkpoint.keep + 1
-    print(f"\ndisk        {2 * run.model.parameters / 1e9:.1f} GB of weights in 16 bits to download")
+    there = "" if is_local(config.model.path) else " to download"
+    print(f"\ndisk        {2 * run.model.parameters / 1e9:.1f} GB of weights in 16 bits{there}")
     print(f"            {kept * checkpoint / 1e9:.2f} GB for {kept} checkpoints, one of them being written")
     print(f"work        {each / 1e9:.2f} GFLOPs a token")
     print_data(run, each, gpus)

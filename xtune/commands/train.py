@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from xtune.commands.argument_types import given
 from xtune.commands.config_arguments import add_config_arguments, config_from
 from xtune.commands.rehearse import rehearse
 from xtune.errors import ConfigError
@@ -16,17 +17,26 @@ if TYPE_CHECKING:
     from xtune.config.schema import ComponentSettings, Config
 
 
+ENDINGS = {"finished": "finished", "early stop": "stopped early, for evaluations brought no gain"}
+"""Why training ended, and the line that tells; a signal has its own."""
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     add_config_arguments(parser)
-    parser.add_argument("--work-dir", metavar="DIR", help="where the run is written (default: work_dirs/NAME)")
+    parser.add_argument(
+        "--work-dir", metavar="DIR", type=given, help="where the run is written (default: work_dirs/NAME)"
+    )
     parser.add_argument(
         "--resume",
         metavar="DIR",
+        type=given,
         nargs="?",
         const="auto",
         help="go on from a checkpoint: auto (the newest good one of the work dir) or its folder",
     )
-    parser.add_argument("--deepspeed", metavar="NAME|JSON", help="a DeepSpeed strategy by name, or its JSON file")
+    parser.add_argument(
+        "--deepspeed", metavar="NAME|JSON", type=given, help="a DeepSpeed strategy by name, or its JSON file"
+    )
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="who started the processes"
     )
@@ -39,7 +49,7 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from xtune.commands.console import quiet_libraries
-    from xtune.engine.launch import check_launcher, processes_wanted, start
+    from xtune.engine.launch import check_launcher, processes_wanted, rank_environment, start
 
     check_launcher(args.launcher)
     config = config_from(args)
@@ -54,7 +64,9 @@ def run(args: Namespace) -> int:
     quiet_libraries()
     work_dir = Path(args.work_dir or Path("work_dirs", Path(args.config).stem))
     check(config, work_dir)
-    train(config, work_dir, resume=args.resume)
+    result = train(config, work_dir, resume=args.resume)
+    if rank_environment().get("RANK", "0") == "0":
+        print(f"{ENDINGS.get(result.reason, f'stopped by {result.reason}, go on with --resume')}: {result.checkpoint}")
     return 0
 
 

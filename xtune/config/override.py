@@ -21,8 +21,8 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     overrides = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--cfg-options takes KEY=VALUE: got {pair!r}; write for instance optimizer.lr=1e-4")
+        if not equals or not all(key.strip().split(".")):
+            raise ConfigError(f"a setting is given as KEY=VALUE: got {pair!r}; write for instance optimizer.lr=1e-4")
         overrides[key.strip()] = parse_value(value)
     return overrides
 

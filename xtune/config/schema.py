@@ -17,9 +17,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
-Pair = Annotated[tuple[float, float], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Fractions = Annotated[
+    tuple[Fraction, Fraction], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+]
 
 
 class ComponentSettings(BaseModel):
@@ -53,14 +55,18 @@ class DataSettings(Settings):
     mapper: str = Field(default="auto", description="registry name; auto recognises the format from the columns")
     options: dict[str, Any] = Field(default_factory=dict, description="keyword options of the mapper, such as columns")
     system: str | None = Field(default=None, description="system message of rows that carry none")
-    weight: float = Field(default=1.0, gt=0, description="share of this set: 0.5 takes every other row, 2 each twice")
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="share of this set: 0.5 takes every other row, 2 each twice"
+    )
     limit: PositiveInt | None = Field(default=None, description="take only this many rows, from the start")
 
 
 class OptimizerSettings(Settings):
-    name: str = Field(default="adamw", description="adamw, adafactor, adamw_8bit, paged_adamw_8bit, paged_adamw_32bit")
+    name: Literal["adamw", "adafactor", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"] = Field(
+        default="adamw", description="8-bit and paged ones need a CUDA device; elsewhere adamw stands in"
+    )
     lr: float = Field(default=2e-4, gt=0, description="learning rate after warm-up")
-    betas: Pair = (0.9, 0.999)
+    betas: Fractions = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float | None = Field(default=1.0, gt=0, description="gradient norm is clipped to it; None: not")
@@ -131,7 +137,7 @@ class Config(Settings):
     checkpoint: CheckpointSettings = CheckpointSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     visualizers: list[str] = Field(default_factory=list, description="mmengine backends, such as TensorboardVisBackend")
-    seed: int = Field(default=0, ge=0, description="of data order, dropout and initial adapters")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="of data order, dropout and initial adapters")
 
     @property
     def distributed_name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
     from xtune.config.schema import Config
     from xtune.registry import ConfigRegistry
+
+
+PLAINER = {
+    "model_type": "be a section with keys",
+    "dict_type": "be a section with keys",
+    "too_short": "have at least one entry",
+}
+"""What a value should do, in place of pydantic's own words, by its kinds of errors."""
 
 
 def list_configs() -> list[str]:
@@ -39,7 +47,7 @@ def load_config(name_or_path: str | Path, overrides: Mapping[str, Any] | Sequenc
     values = read_values(path, where)
     if not isinstance(overrides, Mapping):
         overrides = parse_overrides(overrides)
-    return validate(apply_overrides(values, dict(overrides)), where)
+    return validate(apply_overrides(values, dict(overrides)), where, overrides)
 
 
 def find_config(name_or_path: str, configs: ConfigRegistry) -> Path:
@@ -73,14 +81,14 @@ def read_values(path: Path, where: str = "") -> dict[str, Any]:
         return FileConfig.fromfile(path, lazy_import=None).to_dict()
     except SyntaxError as error:
         raise ConfigError(f"config {where or path}, line {error.lineno}: {error.msg}; mend the file") from error
-    except Exception as error:  # whatever the file's own code raises
+    except (Exception, SystemExit) as error:  # whatever the file's own code raises
         raise ConfigError(
             f"config {where or path} cannot be read: {type(error).__name__}: {error}; mend the file"
         ) from error
 
 
-def validate(values: Mapping[str, Any], where: str) -> Config:
-    """The Config of plain `values`; `where` is named in errors."""
+def validate(values: Mapping[str, Any], where: str, overridden: Iterable[str] = ()) -> Config:
+    """The Config of plain `values`. Errors name `where` they are from, but for keys that were `overridden`."""
     from pydantic import ValidationError
 
     from xtune.config.schema import Config
@@ -88,20 +96,27 @@ def validate(values: Mapping[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(explain(error, Config, where)) from error
+        key = dotted(error)
+        changed = any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in overridden)
+        raise ConfigError(explain(error, Config, "" if changed else where)) from error
+
+
+def dotted(error: ValidationError) -> str:
+    """The key of the first thing that pydantic found wrong."""
+    return ".".join(str(part) for part in error.errors()[0]["loc"])
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """One line for the first thing that pydantic found wrong, with the nearest key for an unknown one."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    first, key = error.errors()[0], dotted(error)
+    begin = f"{where}: " if where else ""
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"{where}: unknown key: got {key}; {_nearest(key, model)}{more}"
+        return f"{begin}unknown key: got {key}; {_nearest(key, model)}{more}"
     if first["type"] == "missing":
-        return f"{where}: key {key} is missing; add it{more}"
-    wanted = re.sub(r"^Input should be ", "", first["msg"])
-    return f"{where}: {key} should be {wanted}: got {first['input']!r}; change it{more}"
+        return f"{begin}key {key} is missing; add it{more}"
+    wanted = PLAINER.get(first["type"]) or re.sub(r"^\w+ should ", "", first["msg"])
+    return f"{begin}{key} should {wanted}: got {first['input']!r}; change it{more}"
 
 
 def _nearest(key: str, model: type[BaseModel]) -> str:

@@ -10,7 +10,9 @@ import logging
 import os
 import shutil
 import tempfile
+from contextlib import redirect_stderr
 from hashlib import blake2b
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,14 @@ def gguf_folder(file: Path) -> Path:
             f"GGUF file {file} cannot be converted: {error}; set XTUNE_CACHE to a folder with room"
         ) from error
     try:
-        convert(file, stage)
+        with redirect_stderr(StringIO()):  # transformers' progress bars: not all of them can be turned off
+            convert(file, stage)
         if not folder.is_dir():  # another process may have been faster
             os.rename(stage, folder)
     except Exception as error:  # a damaged file fails anywhere in its reader, with whatever error that brings
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"GGUF file {file} cannot be converted: {reason}; is the download complete?") from error
+        cure = "set XTUNE_CACHE to a folder with room" if "space left" in reason else "is the download complete?"
+        raise ModelError(f"GGUF file {file} cannot be converted: {reason.rstrip('.')}; {cure}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return folder

@@ -6,6 +6,7 @@ In the order of their cost: `of_settings` needs nothing but the config, `of_toke
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -22,7 +23,7 @@ from xtune.errors import ConfigError, DataError, ModelError, XtuneError
 from xtune.location import is_local
 from xtune.models.load import load_config_file
 from xtune.preflight.memory import GIB, OPTIMIZER_BYTES, spread, trained_parameters
-from xtune.preflight.plan import RESERVED_GIB, advice, need, setting_of
+from xtune.preflight.plan import RESERVED_GIB, advice, need, setting_of, with_own_sizes
 from xtune.strategies.distributed import DeepSpeed
 from xtune.templates.encode import Encoder
 from xtune.templates.verify import compare
@@ -54,12 +55,15 @@ class Finding(NamedTuple):
 
 def of_settings(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
     """What the config, the packages and the machine say. `ranks` is the number of processes that will train."""
+    run = with_own_sizes(run)
     trained = count_trained(run)
     yield packages()
     yield from extras(run)
     yield plugins(run)
     yield memory(run, trained, ranks)
     yield from disk(run, trained, work_dir)
+    if problem := unusable(work_dir):
+        yield Finding("work dir", "error", problem)
 
 
 def of_tokenizer(run: Run) -> Iterator[Finding]:
@@ -177,6 +181,16 @@ def existing(folder: Path) -> Path:
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
 
 
+def unusable(work_dir: Path) -> str:
+    """Why nothing can be written to the work dir; empty where it can."""
+    place = next(place for place in (work_dir.absolute(), *work_dir.absolute().parents) if place.exists())
+    if not place.is_dir():
+        return f"{work_dir} cannot be made: got a file, {place}; choose another --work-dir"
+    if not os.access(place, os.W_OK):
+        return f"{work_dir} cannot be written to: got {place}, which is read-only; choose another --work-dir"
+    return ""
+
+
 def count_trained(run: Run) -> int | None:
     """How many weights will be trained; None where the model's sizes are not known."""
     try:
@@ -237,7 +251,8 @@ def steps(run: Run, packs: Packs, ranks: int) -> Finding:
     """Steps of the whole run, and what each takes."""
     settings = run.config.train
     plan = Plan(packs, settings.batch_size, settings.accumulate, settings.epochs, settings.max_steps, ranks)
-    told = f"{plan.steps:,} of {plan.global_batch} {'packs' if run.config.pack else 'rows'} each"
+    told = f"{plan.steps:,}, each of {plan.global_batch:,} {'pack' if run.config.pack else 'row'}"
+    told += "s" if plan.global_batch > 1 else ""
     if plan.steps < FEW_STEPS:
         told += ": few to learn from; lower train.accumulate, or raise train.epochs"
     return Finding("steps", "warning" if plan.steps < FEW_STEPS else "ok", told)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xtune.location import is_local, packaged
 from xtune.models.count import head_dim, used_parameters
 from xtune.preflight.memory import (
     GIB,
@@ -23,6 +26,7 @@ from xtune.strategies.tuning import Full, QLora
 if TYPE_CHECKING:
     from xtune.config.schema import Config
     from xtune.models.spec import ModelSpec
+    from xtune.resolve import Run
 
 SIZES_GIB = (8, 16, 24, 40, 80)
 """Usual GPUs."""
@@ -41,6 +45,7 @@ class Setting:
     gpus: int
     gpu_gib: float
     checkpointing: bool | str
+    batch_size: int = 1
 
     @property
     def mask(self) -> int:
@@ -57,11 +62,25 @@ class Need:
     checkpointing: bool
 
 
+def with_own_sizes(run: Run) -> Run:
+    """The run with the sizes of the model that lies in a folder here, which may be another than the config's."""
+    folder = Path(packaged(run.config.model.path)) if is_local(run.config.model.path) else None
+    if folder is None or not (folder / "config.json").is_file():
+        return run
+    try:
+        own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError:  # of_tokenizer tells
+        return run
+    found = {name: own.get(name, value) for name, value in run.model.config.items()}
+    parameters = 0 if found else run.model.parameters
+    return replace(run, model=replace(run.model, path=str(folder), config=found, parameters=parameters))
+
+
 def setting_of(config: Config, gpus: int, gpu_gib: float) -> Setting:
     """A config's Setting on `gpus` GPUs of `gpu_gib` GiB. "auto" is bfloat16 on a GPU and float32 on the CPU."""
     width = {"auto": 2 if gpus else 4, "float32": 4}.get(config.model.dtype, 2)
     tokens = config.train.batch_size * config.max_length
-    return Setting(tokens, width, gpus, gpu_gib, config.train.gradient_checkpointing)
+    return Setting(tokens, width, gpus, gpu_gib, config.train.gradient_checkpointing, config.train.batch_size)
 
 
 def need(spec: ModelSpec, tuning: Tuning, trained: int, optimizer: str, setting: Setting) -> Need:
@@ -105,10 +124,11 @@ def fits(memory: Memory, gib: float) -> bool:
 def advice(needed: Need, setting: Setting, tuning: Tuning) -> list[str]:
     """What to change, in the order in which it costs least, where a run does not fit."""
     memory, found = needed.memory, []
-    if memory.activations > memory.total / 4:
+    if memory.activations + memory.logits > memory.total / 4:
         if not needed.checkpointing:
             found.append("train.gradient_checkpointing=true keeps one layer's activations at a time")
-        found.append("a smaller train.batch_size with a larger train.accumulate gives the same result")
+        if setting.batch_size > 1:
+            found.append("a smaller train.batch_size with a larger train.accumulate gives the same result")
         found.append("a shorter max_length; too_long says what happens to longer rows")
     for name in SPREADS[1:] if setting.gpus > 1 else ():
         each = spread(memory, name, setting.gpus, tuning)
