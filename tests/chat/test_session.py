@@ -62,9 +62,19 @@ def test_the_tokenizers_own_template_serves_where_there_is_no_other(learned, cha
 
 def test_a_conversation_beyond_the_context_is_refused(learned, chatml):
     session = Session(*learned, chatml)
-    with pytest.raises(XtuneError, match=r"longer than the model's context: got \d+ tokens, it takes 512; start a new"):
-        session.ask("x" * 600)
+    with pytest.raises(
+        XtuneError, match=r"longer than the model's context: got \d+ tokens, it takes 2048; start a new"
+    ):
+        session.ask("x" * 2100)
     assert session.turns == []
+
+
+def test_an_answer_ends_where_the_context_does(learned, chatml, monkeypatch):
+    model, tokenizer = learned
+    session = Session(model, tokenizer, chatml, max_new_tokens=512)
+    question = len(session.prompt_ids([Turn("user", "who?")]))
+    monkeypatch.setattr(model.config, "max_position_embeddings", question + 3)
+    assert len(tokenizer(session.ask("who?"))["input_ids"]) <= 3
 
 
 def test_what_ends_an_answer(learned, chatml):

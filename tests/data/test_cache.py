@@ -243,10 +243,10 @@ def test_the_cache_command(
         "30",
         f"{prepared.report.tokens}",
         "kB",
-        "1 prepared data sets",
+        "1 prepared data set",
     ):
         assert expected in listed
     assert main(["cache", "clear"]) == 0
-    assert "cleared 1 prepared data sets" in capsys.readouterr().out
+    assert "cleared 1 prepared data set" in capsys.readouterr().out
     assert main(["cache", "list"]) == 0
     assert "0 prepared data sets" in capsys.readouterr().out

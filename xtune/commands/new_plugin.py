@@ -52,12 +52,12 @@ def check_free(name: str, package: str, short: str) -> None:
 
     from xtune.plugins import components, find
 
-    own = {entry.dist.name for entry in find() if entry.dist is not None}
-    if name not in own and (package in sys.stdlib_module_names or find_spec(package) is not None):
-        raise PluginError(f"there is a module of that name: got {package!r}; try xtune-{package}")
     if iskeyword(short) or not short.isidentifier():
         raise PluginError(f"components cannot be called that in Python: got {short!r}; choose another name")
     found = components([])
     for registry in (found.templates, found.mappers, found.commands):
         if short in registry:
             raise PluginError(f"{registry.kind} {short!r} is built in: got that name for a plugin; try my-{short}")
+    own = {entry.dist.name for entry in find() if entry.dist is not None}
+    if name not in own and (package in sys.stdlib_module_names or getattr(find_spec(package), "origin", None)):
+        raise PluginError(f"there is a module of that name: got {package!r}; try xtune-{package}")
