@@ -167,6 +167,7 @@ def raw(rows: Path, tokenizer: str, threads: int) -> Result:
 
 
 def xtune(rows: Path, tokenizer: str, threads: int) -> Result:
+    import pyarrow.ipc  # noqa: F401  the peers have imported it, too, before they are timed
     from transformers import AutoTokenizer
 
     from xtune import __version__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2] / "xtune"
 
 LAYERS = {
-    0: ["errors", "registry", "hookspecs"],
+    0: ["errors", "registry", "hookspecs", "units"],
     1: ["config", "conversation", "location", "plugins", "plugin_checks"],
     2: ["models", "templates", "mappers", "data", "strategies"],
     3: ["catalogue", "contradictions", "resolve"],
@@ -72,3 +73,12 @@ def test_configs_and_rows_are_data():
 
 def test_every_room_has_a_layer():
     assert {room_of(path) for path in FILES} <= set(LAYER)
+
+
+@pytest.mark.parametrize("page", ["docs/design.md", "CONTRIBUTING.md"])
+def test_the_pages_show_these_layers(page):
+    lines = (ROOT.parent / page).read_text(encoding="utf-8").splitlines()
+    shown = {
+        int(line.split("|")[1]): set(re.findall("`([a-z_]+)`", line)) for line in lines if re.match(r"\| \d \|", line)
+    }
+    assert shown == {number: set(rooms) - {"__main__"} for number, rooms in LAYERS.items()}

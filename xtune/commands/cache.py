@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from xtune.commands.table import print_table
+from xtune.units import in_bytes
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -17,7 +18,7 @@ def run(args: Namespace) -> int:
     root = data_root()
     if args.action == "clear":
         number, freed = clear(root)
-        print(f"cleared {data_sets(number)}, {in_units(freed)}, from {root}")
+        print(f"cleared {data_sets(number)}, {in_bytes(freed)}, from {root}")
         return 0
 
     found = entries(root)
@@ -26,21 +27,12 @@ def run(args: Namespace) -> int:
         report = told.get("report")
         figures = [f"{report[name]:,}" for name in ("trained", "tokens", "packs")] if report else ["unreadable", "", ""]
         key = folder.name if folder.name.endswith(".part") else folder.name[:8]
-        rows.append((key, told.get("made", ""), in_units(size), *figures, ", ".join(told.get("data", []))))
+        rows.append((key, told.get("made", ""), in_bytes(size), *figures, ", ".join(told.get("data", []))))
     if found:
         print_table(rows)
-    print(f"{data_sets(len(found))} in {root}, {in_units(sum(size for _, size, _ in found))}")
+    print(f"{data_sets(len(found))} in {root}, {in_bytes(sum(size for _, size, _ in found))}")
     return 0
 
 
 def data_sets(number: int) -> str:
     return f"{number:,} prepared data set{'' if number == 1 else 's'}"
-
-
-def in_units(size: float) -> str:
-    """A number of bytes for people: 43.2 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

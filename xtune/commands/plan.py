@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xtune.commands.argument_types import within
 from xtune.commands.config_arguments import add_config_arguments, config_from
 from xtune.commands.table import print_table
+from xtune.units import in_bytes
 
 if TYPE_CHECKING:
     from xtune.preflight.memory import Memory
@@ -71,8 +72,8 @@ def print_work(run: Run, needed: Need, gpus: int) -> None:
     checkpoint = needed.trained * (4 + OPTIMIZER_BYTES[config.optimizer.name])
     kept = config.checkpoint.keep + 1
     there = "" if is_local(config.model.path) else " to download"
-    print(f"\ndisk        {2 * run.model.parameters / 1e9:.1f} GB of weights in 16 bits{there}")
-    print(f"            {kept * checkpoint / 1e9:.2f} GB for {kept} checkpoints, one of them being written")
+    print(f"\ndisk        {in_bytes(2 * run.model.parameters)} of weights in 16 bits{there}")
+    print(f"            {in_bytes(kept * checkpoint)} for {kept} checkpoints, one of them being written")
     print(f"work        {each / 1e9:.2f} GFLOPs a token")
     print_data(run, each, gpus)
 

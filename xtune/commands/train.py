@@ -67,6 +67,8 @@ def run(args: Namespace) -> int:
     result = train(config, work_dir, resume=args.resume)
     if rank_environment().get("RANK", "0") == "0":
         print(f"{ENDINGS.get(result.reason, f'stopped by {result.reason}, go on with --resume')}: {result.checkpoint}")
+        if (report := work_dir / "report.html").exists():
+            print(f"report: {report}")
     return 0
 
 

@@ -27,6 +27,7 @@ from xtune.preflight.plan import RESERVED_GIB, advice, need, setting_of, with_ow
 from xtune.strategies.distributed import DeepSpeed
 from xtune.templates.encode import Encoder
 from xtune.templates.verify import compare
+from xtune.units import in_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -169,7 +170,7 @@ def disk(run: Run, trained: int | None, work_dir: Path) -> Iterator[Finding]:
         wanted.append((Path(HF_HUB_CACHE), 2.0 * run.model.parameters, "the download"))
     for folder, size, purpose in wanted:
         free = shutil.disk_usage(existing(folder)).free
-        told = f"{size / 1e9:.2f} GB for {purpose}, {free / 1e9:,.0f} GB free at {folder}"
+        told = f"{in_bytes(size)} for {purpose}, {in_bytes(free)} free at {folder}"
         if size > free:
             yield Finding("disk", "error", f"{told}: free some, or choose another place")
         else:
