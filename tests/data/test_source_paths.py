@@ -43,6 +43,39 @@ def test_a_folder_with_splits_gives_the_split(folder: Path) -> None:
         open_source("d", split="dev2")
 
 
+def test_a_split_whose_name_goes_on_is_named_in_full(folder: Path) -> None:
+    write(*(f"d/data/{split}-00000-of-00001-a3ecf92.jsonl" for split in ("train_sft", "train_gen", "test_sft")))
+    assert opened("d", split="train_sft") == ["d/data/train_sft-00000-of-00001-a3ecf92.jsonl"]
+    assert opened("d", split="test") == ["d/data/test_sft-00000-of-00001-a3ecf92.jsonl"]
+    with pytest.raises(DataError) as caught:
+        open_source("d")
+    assert str(caught.value) == (
+        "folder d has several splits of this kind: got 'train', which may be train_gen or train_sft; "
+        "name one, such as split=train_gen"
+    )
+    with pytest.raises(DataError, match="has no such split: got 'train_dpo'; did you mean train_sft or train_gen"):
+        open_source("d", split="train_dpo")
+    write("d/data/train.jsonl")
+    assert opened("d") == ["d/data/train.jsonl"]
+
+
+def test_a_folder_names_a_split_too(folder: Path) -> None:
+    write("d/train_sft/0000.jsonl", "d/train_gen/0000.jsonl", "d/train/test.jsonl")
+    assert opened("d", split="train_sft") == ["d/train_sft/0000.jsonl"]
+    assert opened("d", split="test") == ["d/train/test.jsonl"]
+
+
+def test_a_split_of_any_name_is_found_at_the_beginning(folder: Path) -> None:
+    write("d/chat-00000-of-00002.jsonl", "d/chat-00001-of-00002.jsonl", "d/code-00000-of-00001.jsonl")
+    assert opened("d", split="chat") == ["d/chat-00000-of-00002.jsonl", "d/chat-00001-of-00002.jsonl"]
+
+
+def test_numbered_parts_and_several_sets_are_one_split(folder: Path) -> None:
+    names = ["d/train_1.jsonl", "d/train_2.jsonl", "d/train_00000_of_00002.jsonl", "d/training.jsonl"]
+    write(*names, "d/alpaca_train.jsonl", "d/b/train.jsonl", "d/alpaca_test.jsonl")
+    assert opened("d") == sorted([*names, "d/alpaca_train.jsonl", "d/b/train.jsonl"])
+
+
 def test_a_name_that_only_contains_a_split_is_no_split(folder: Path) -> None:
     write("d/latest.jsonl", "d/trainer.jsonl")
     assert opened("d") == ["d/latest.jsonl", "d/trainer.jsonl"]
