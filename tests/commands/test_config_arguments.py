@@ -12,7 +12,8 @@ model = dict(name="smollm2_135m_instruct", path="owner/name")
 template = "chatml"
 tuning = dict(name="lora")
 data = [
-    dict(path="owner/one", subset="small", split="test", mapper="alpaca", system="s", options=dict(output="answer")),
+    dict(path="owner/one", subset="small", split="test", limit=9, mapper="alpaca", system="s",
+         options=dict(output="answer")),
     %s
 ]
 """
@@ -43,7 +44,7 @@ def test_template(tmp_path):
 def test_data_keeps_the_mapper_and_forgets_the_old_file(tmp_path):
     (entry,) = config(tmp_path, "--data", "rows.json").data
     assert (entry.path, entry.mapper, entry.options, entry.system) == ("rows.json", "alpaca", {"output": "answer"}, "s")
-    assert (entry.subset, entry.split) == (None, "train")
+    assert (entry.subset, entry.split, entry.limit) == (None, "train", None)
 
 
 def test_several_paths_share_the_only_entry(tmp_path):

@@ -60,7 +60,7 @@ def config_from(args: Namespace) -> Config:
 def replaced(entries: list[DataSettings], paths: list[str], mapper: str | None) -> list[dict[str, Any]]:
     """The config's data entries with other paths: one entry a path, or the only entry for every path.
 
-    What described the old file (subset, split, sheet) goes; the mapper, its options and the rest stay.
+    What described the old file (subset, split, sheet, limit) goes; the mapper, its options and the rest stay.
     """
     if len(paths) != len(entries) and len(entries) != 1:
         first = entries[0]
@@ -74,7 +74,7 @@ def replaced(entries: list[DataSettings], paths: list[str], mapper: str | None) 
         entries = entries * len(paths)
     result = []
     for entry, path in zip(entries, paths, strict=True):
-        values = entry.model_dump(exclude={"subset", "split", "sheet"})
+        values = entry.model_dump(exclude={"subset", "split", "sheet", "limit"})
         if mapper:
             values |= {"mapper": mapper, "options": {}}
         result.append(values | {"path": path})
