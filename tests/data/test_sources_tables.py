@@ -55,10 +55,17 @@ def test_a_workbook_is_text_as_excel_shows_it(tmp_path: Path) -> None:
         (datetime.timedelta(hours=30), "1 day, 6:00:00"),
         (False, "FALSE"),
         ("", ""),
+        ("one_x000D_\ntwo_x0009_three", "one\r\ntwo\tthree"),
+        ("_x000_", "_x000_"),
     ],
 )
 def test_cell_text(value: object, text: str) -> None:
     assert cell_text(value) == text
+
+
+def test_escapes_of_a_workbook_are_the_characters_they_stand_for(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "x.xlsx", ["q_x000D_", "a"], ["one_x000D_\ntwo", "x"])
+    assert values(path) == [{"q": "one\r\ntwo", "a": "x"}]
 
 
 def test_the_sheet_can_be_chosen_and_empty_rows_before_the_header_do_not_matter(tmp_path: Path) -> None:

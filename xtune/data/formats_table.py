@@ -72,9 +72,12 @@ def cell_text(value: Any) -> str | None:
     """What Excel shows for a cell's value; None for an empty cell and for a formula that failed, such as #DIV/0!.
 
     Fractions have up to 15 digits; dates are written as 2026-03-31 or 2026-03-31 14:30:00 and times as 14:30:00.
+    Characters that XML cannot hold are saved as escapes such as _x000D_, a carriage return, and read as themselves.
     """
+    from openpyxl.utils.escape import unescape  # load_workbook leaves this to its callers
+
     if type(value) is str:
-        return None if value in _FORMULA_ERRORS else value
+        return None if value in _FORMULA_ERRORS else str(unescape(value))
     if value is None:
         return None
     if isinstance(value, bool):
