@@ -161,6 +161,12 @@ def test_oasst1_splits_at_speakers_only() -> None:
         oasst1({"text": "plain"})
 
 
+def test_oasst1_reads_what_stands_before_the_first_speaker_as_the_system_message() -> None:
+    row = {"text": "Be brief.\n### Human: How?### Assistant: So."}
+    assert said(row, oasst1) == [("system", "Be brief."), ("user", "How?"), ("assistant", "So.")]
+    assert said({"text": " \n### Human: How?### Assistant: So."}, oasst1)[0] == ("user", "How?")
+
+
 def test_pretrain_is_plain() -> None:
     assert pretrain({"text": "\n a \n"}).plain
     assert pretrain({"text": "\n"}).turns == ()

@@ -81,7 +81,7 @@ _SPEAKER = re.compile(r"### (Human|Assistant):")
 def oasst1(row: Row, *, column: str = "text") -> Conversation:
     """Dialogues in one text with ### Human: and ### Assistant: (timdettmers/openassistant-guanaco).
 
-    A question that nothing answers is left out at the end.
+    What stands before the first of them is the system message. A question that nothing answers is left out at the end.
 
     >>> oasst1({"text": "### Human: Hi!### Assistant: Hello.### Human: Bye."}).turns
     (Turn(role='user', text='Hi!', learn=None), Turn(role='assistant', text='Hello.', learn=None))
@@ -96,7 +96,7 @@ def oasst1(row: Row, *, column: str = "text") -> Conversation:
     pairs = zip(parts[::2], parts[1::2], strict=True)
     roles = {"Human": "user", "Assistant": "assistant"}
     messages = [{"role": roles[speaker], "content": said.strip()} for speaker, said in pairs]
-    return from_messages(messages, column)
+    return from_messages(messages, column, before.strip())
 
 
 def pretrain(row: Row, *, column: str = "text") -> Conversation:
