@@ -1,4 +1,4 @@
-"""check-custom-dataset counts every row, lists the first bad ones, and exits with 2 if there are any."""
+"""check-custom-dataset counts every row, lists the first bad ones, and exits with 2 if any is or none is good."""
 
 import json
 from pathlib import Path
@@ -34,6 +34,18 @@ def test_good_rows(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         "without a question or an answer, left out:",
         "  x.jsonl, line 2",
     ]
+
+
+def test_a_file_of_empty_rows_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    code, out, _ = checked(capsys, lines(tmp_path, *[{"instruction": "a", "output": ""}] * 2))
+    assert code == 2 and "conversations  0\nempty          2\nbad            0\n" in out
+    assert "no row gives a conversation: choose another --mapper, or name the columns with --options\n" in out
+
+
+def test_messages_in_the_column_conversation_are_recognised(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    row = {"conversation": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    code, out, _ = checked(capsys, lines(tmp_path, row))
+    assert code == 0 and "conversations  1\n" in out
 
 
 def test_the_first_ten_bad_rows_are_listed_with_reasons(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -153,6 +153,45 @@ def test_conversation_with_an_empty_input_is_plain_text() -> None:
         conversation({"conversation": ["a"]})
 
 
+def test_plain_text_is_left_unlearnt_where_the_row_says_so() -> None:
+    mapped = conversation({"conversation": [{"input": "", "output": "Lima.", "output_with_loss": False}]})
+    assert mapped.plain and mapped.turns == (Turn("assistant", "Lima.", False),)
+
+
+def test_conversation_reads_humans_and_assistants_and_messages_too() -> None:
+    pairs = [{"system": "S", "human": "a", "assistant": "b"}, {"human": "c", "assistant": "d"}]
+    turns = [("system", "S"), ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    assert said({"conversation": pairs}, conversation) == turns
+    row = {"conversation": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    assert said(row, conversation) == said({"messages": row["conversation"]}) == [("user", "a"), ("assistant", "b")]
+    with pytest.raises(DataError, match="column 'tools' has tool definitions"):
+        conversation({**row, "tools": [{"name": "f"}]})
+
+
+@pytest.mark.parametrize(
+    ("exchange", "message"),
+    [
+        (
+            {"instruction": "Capital of Peru?", "output": "Lima."},
+            "column 'conversation, turn 1' has no text under 'input': got keys 'instruction', 'output'; "
+            "write the text under input",
+        ),
+        (
+            {"instruction": "Capital?", "input": "Peru", "output": "Lima."},
+            "column 'conversation, turn 1' has an instruction, which would not be learnt: got text, 'Capital?'; "
+            "write it into input",
+        ),
+        ({"output": "Lima."}, "column 'conversation, turn 1' has no text under 'input': got keys 'output'; write"),
+        ({"human": "a", "gpt": "b"}, "column 'conversation, turn 1' has no text under 'assistant': got keys 'human',"),
+        ({}, "column 'conversation, turn 1' has no text under 'input': got keys none; write the text under input"),
+    ],
+)
+def test_an_exchange_whose_text_has_another_key_is_refused(exchange: dict, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        conversation({"conversation": [exchange]})
+    assert str(caught.value).startswith(message)
+
+
 def test_oasst1_splits_at_speakers_only() -> None:
     row = {"text": "### Human: How?\n### Assistant: Like this:\n### Step 1\nDo it.### Human: Thanks"}
     assert said(row, oasst1) == [("user", "How?"), ("assistant", "Like this:\n### Step 1\nDo it.")]

@@ -113,6 +113,10 @@ def test_msagent_reads_lists_spelt_as_text(spell) -> None:
             "column 'conversations, message 1' has a block that is not JSON: got Expecting",
         ),
         (
+            [{"from": "assistant", "text": "a"}],
+            "column 'conversations, message 1' has no text under 'value': got keys 'from', 'text'; write the text",
+        ),
+        (
             [{"from": "assistant", "value": "<|startofthink|>[1]<|endofthink|>"}],
             "column 'conversations, message 1' should call with api_name and parameters: got a list, [1]; mend the row",
         ),

@@ -82,6 +82,8 @@ def run(args: Namespace) -> int:
     )
     if checked.pairs:
         print("these are preference pairs, which nothing learns from yet: train with the mapper's option take=chosen")
+    if not checked.good:
+        print("no row gives a conversation: choose another --mapper, or name the columns with --options")
     for kind, number, lines in (
         ("without a question or an answer, left out", checked.empty, checked.empty_rows),
         ("bad", checked.bad, checked.bad_rows),
@@ -89,7 +91,7 @@ def run(args: Namespace) -> int:
         if number:
             print(f"{kind}{f', the first {SHOWN}' if number > SHOWN else ''}:")
             print("\n".join(f"  {line}" for line in lines))
-    return 2 if checked.bad else 0
+    return 0 if checked.good and not checked.bad else 2
 
 
 def check(source: Source, mapper: Callable[..., Any]) -> Checked:

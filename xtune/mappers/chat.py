@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from xtune.conversation import Conversation, Turn
 from xtune.errors import DataError
 from xtune.mappers.columns import EMPTY, Row, blank, describe, items, optional_text, text
-from xtune.mappers.messages import from_messages
+from xtune.mappers.message_text import text_of
+from xtune.mappers.messages import flag, from_messages
 
 
 def openai(row: Row, *, messages: str = "messages", tools: str = "tools") -> Conversation:
@@ -50,7 +52,8 @@ def _refuse_tools(row: Row, column: str) -> None:
 def conversation(row: Row, *, column: str = "conversation") -> Conversation:
     """XTuner's own format: a list of {system, input, output, output_with_loss}.
 
-    A single turn with an empty input is plain text, for continued pre-training.
+    A single turn with an empty input is plain text, for continued pre-training. A list of {system, human, assistant}
+    is read as well, and a list of messages as `openai` reads it (lmsys-chat-1m, WildChat).
 
     >>> conversation({"conversation": [{"system": "Be brief.", "input": "Capital of Peru?", "output": "Lima."},
     ...                                {"input": "Of Chile?", "output": "Santiago.", "output_with_loss": False}]}).turns
@@ -59,20 +62,36 @@ def conversation(row: Row, *, column: str = "conversation") -> Conversation:
      Turn(role='assistant', text='Santiago.', learn=False))
     """
     exchanges = items(row, column)
-    messages = []
+    first = exchanges[0] if exchanges else None
+    if isinstance(first, dict) and first.keys() & {"role", "from"} and not first.keys() & {"input", "output"}:
+        return openai(row, messages=column)
+    messages: list[dict[str, Any]] = []
     for number, exchange in enumerate(exchanges, 1):
-        if not isinstance(exchange, dict):
-            raise DataError(
-                f"column '{column}, turn {number}' should be an object: got {describe(exchange)}; give input and output"
-            )
-        if exchange.get("system"):
-            messages.append({"role": "system", "content": exchange["system"]})
-        messages.append({"role": "user", "content": exchange.get("input")})
-        answer = {"role": "assistant", "content": exchange.get("output"), "loss": exchange.get("output_with_loss")}
-        messages.append(answer)
-    if len(exchanges) == 1 and not exchanges[0].get("input") and not exchanges[0].get("system"):
-        return pretrain({column: exchanges[0].get("output")}, column=column)
+        messages += _exchange(exchange, f"{column}, turn {number}")
+    if len(messages) == 2 and "input" in exchanges[0] and not messages[0]["content"]:
+        written = messages[1]["content"].strip()
+        learn = flag(messages[1], f"{column}, turn 1")
+        return Conversation((Turn("assistant", written, learn),), plain=True) if written else EMPTY
     return from_messages(messages, column)
+
+
+def _exchange(exchange: Any, where: str) -> list[dict[str, Any]]:
+    """The messages of one {system, input, output, output_with_loss}, or {system, human, assistant}."""
+    if not isinstance(exchange, dict):
+        raise DataError(f"column {where!r} should be an object: got {describe(exchange)}; give input and output")
+    asked, answered = ("human", "assistant") if "human" in exchange and "input" not in exchange else ("input", "output")
+    question, answer = text_of(exchange, asked, where), text_of(exchange, answered, where)
+    if exchange.get("instruction"):
+        raise DataError(
+            f"column {where!r} has an instruction, which would not be learnt: got {describe(exchange['instruction'])}; "
+            f"write it into {asked}"
+        )
+    system = [{"role": "system", "content": exchange["system"]}] if exchange.get("system") else []
+    return [
+        *system,
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": answer, "loss": exchange.get("output_with_loss")},
+    ]
 
 
 _SPEAKER = re.compile(r"### (Human|Assistant):")

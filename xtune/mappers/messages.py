@@ -6,7 +6,8 @@ from typing import Any
 
 from xtune.conversation import Conversation, Turn
 from xtune.errors import DataError, suggestion
-from xtune.mappers.columns import EMPTY, as_text, blank, describe
+from xtune.mappers.columns import EMPTY, blank, describe
+from xtune.mappers.message_text import text_of
 
 ROLES = {
     "system": "system", "developer": "system",
@@ -27,8 +28,9 @@ def from_messages(messages: list[Any], column: str, system: str = "") -> Convers
     first question, and what follows the last answer, are left out: nothing could be learnt from them. `system` is the
     system message of a list that has none. An answer without text is context, never learnt.
 
-    Raises DataError that names the message, from 1, for an unknown role, a content that is not text, a tool call that
-    is not text, a system message after the first turn, and joined answers of which only some are to be learnt.
+    Raises DataError that names the message, from 1, for an unknown role, a content that is missing or not text, a tool
+    call that is not text, a system message after the first turn, and joined answers of which only some are to be
+    learnt.
     """
     turns: list[Turn] = []
     for number, message in enumerate(messages, 1):
@@ -60,37 +62,25 @@ def _asked(turns: list[Turn]) -> bool:
 def _turn(message: Any, where: str) -> Turn:
     if type(message) is not dict:
         raise DataError(f"column {where!r} should be an object: got {describe(message)}; give role and content")
-    name, content = (
-        (message.get("from"), message.get("value"))
-        if "from" in message
-        else (message.get("role"), message.get("content"))
-    )
+    speaker, key = ("from", "value") if message.get("from") is not None else ("role", "content")
+    name = message.get(speaker)
     role = ROLES.get(name) if isinstance(name, str) else None
     if role is None:
         advice = suggestion(name[:40], ROLES) if isinstance(name, str) else "give it role (or from), such as user"
         raise DataError(f"column {where!r} has no known role: got {describe(name)}; {advice}")
     if message.get("tool_calls") or message.get("function_call"):
         raise DataError(f"column {where!r} has tool_calls, which no template writes; write the call as text in content")
-    text = content if type(content) is str and content.isascii() and "\0" not in content else _content(content, where)
+    text = text_of(message, key, where)
     learn = None
     if "loss" in message or "weight" in message:
-        learn = _flag(message, where)
+        learn = flag(message, where)
     if role == "assistant" and blank(text):
         learn = False
     return Turn(role, text, learn)
 
 
-def _content(content: Any, where: str) -> str:
-    """The text of a content; text parts stand on lines of their own."""
-    if not isinstance(content, list):
-        return as_text(content, where)
-    for part in content:
-        if not isinstance(part, dict) or part.get("type") != "text":
-            raise DataError(f"column {where!r} should be text parts: got {describe(part)}; xtune trains on text only")
-    return "\n".join(as_text(part.get("text"), where) for part in content)
-
-
-def _flag(message: dict[str, Any], where: str) -> bool | None:
+def flag(message: dict[str, Any], where: str) -> bool | None:
+    """Whether the data say that a message is to be learnt; None where they say nothing. Raises DataError."""
     value = message.get("loss")
     if value is None:
         value = message.get("weight")

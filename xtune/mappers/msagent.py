@@ -9,7 +9,8 @@ from typing import Any
 
 from xtune.conversation import Conversation
 from xtune.errors import DataError
-from xtune.mappers.columns import Row, as_text, describe, items
+from xtune.mappers.columns import Row, describe, items
+from xtune.mappers.message_text import text_of
 from xtune.mappers.messages import from_messages
 from xtune.mappers.systems import react
 
@@ -43,7 +44,7 @@ def msagent_react(row: Row, *, conversations: str = "conversations") -> Conversa
         where = f"{conversations}, message {number}"
         if not isinstance(message, dict):
             raise DataError(f"column {where!r} should be an object: got {describe(message)}; give from and value")
-        said = as_text(message.get("value"), where)
+        said = text_of(message, "value", where) if message.get("from") is not None else ""
         if message.get("from") == "system":
             messages.append({"from": "system", "value": react(_tools(said))})
         elif message.get("from") == "assistant":

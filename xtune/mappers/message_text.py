@@ -1,0 +1,37 @@
+"""The text of one message: its content, whether text or parts of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xtune.errors import DataError
+from xtune.mappers.columns import as_text, describe
+
+_KEYS = ("content", "value", "text")
+"""What data call the text of a message."""
+
+
+def text_of(message: Mapping[str, Any], key: str, where: str) -> str:
+    """The text under `key`; text parts stand on lines of their own. None is empty, a key that is not there is refused.
+
+    Raises DataError, also where nothing is under `key` and text is under another one that data use for it: tables
+    fill up keys that a row does not have.
+    """
+    content = message.get(key)
+    if type(content) is str and content and content.isascii() and "\0" not in content:
+        return content
+    if isinstance(content, list):
+        return "\n".join(_part(part, where) for part in content)
+    if key not in message or (not content and any(message.get(other) for other in _KEYS)):
+        there = ", ".join(repr(str(name)) for name, value in message.items() if value not in (None, ""))
+        raise DataError(
+            f"column {where!r} has no text under {key!r}: got keys {there[:300] or 'none'}; write the text under {key}"
+        )
+    return as_text(content, where)
+
+
+def _part(part: Any, where: str) -> str:
+    if not isinstance(part, dict) or part.get("type") != "text":
+        raise DataError(f"column {where!r} should be text parts: got {describe(part)}; xtune trains on text only")
+    return text_of(part, "text", where)
