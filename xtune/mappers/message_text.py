@@ -1,4 +1,4 @@
-"""The text of one message: its content, whether text or parts of it."""
+"""The text of one message: its content, whether text or parts of it, and the reasoning before an answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xtune.errors import DataError
-from xtune.mappers.columns import as_text, describe
+from xtune.mappers.columns import as_text, blank, describe
 
 _KEYS = ("content", "value", "text")
 """What data call the text of a message."""
@@ -35,3 +35,20 @@ def _part(part: Any, where: str) -> str:
     if not isinstance(part, dict) or part.get("type") != "text":
         raise DataError(f"column {where!r} should be text parts: got {describe(part)}; xtune trains on text only")
     return text_of(part, "text", where)
+
+
+def with_reasoning(reasoning: Any, answer: str, where: str) -> str:
+    """The answer with its reasoning before it, between <think> and </think>, as templates with `thinking` read it.
+
+    Raises DataError where either has these tags already: it would not be clear where the answer begins.
+    """
+    thought = as_text(reasoning, f"{where}, reasoning_content")
+    if blank(thought):
+        return answer
+    for text in (thought, answer):
+        if "<think>" in text or "</think>" in text:
+            raise DataError(
+                f"column {where!r} has reasoning_content and <think> or </think> in its text: got {describe(text)}; "
+                "keep the reasoning in one of them, without the tags in reasoning_content"
+            )
+    return f"<think>\n{thought}\n</think>\n\n{answer}"

@@ -7,7 +7,7 @@ from typing import Any
 from xtune.conversation import Conversation, Turn
 from xtune.errors import DataError, suggestion
 from xtune.mappers.columns import EMPTY, blank, describe
-from xtune.mappers.message_text import text_of
+from xtune.mappers.message_text import text_of, with_reasoning
 
 ROLES = {
     "system": "system", "developer": "system",
@@ -26,11 +26,12 @@ def from_messages(messages: list[Any], column: str, system: str = "") -> Convers
 
     Messages of one speaker in a row are joined with a blank line (tools' results stay apart). An answer before the
     first question, and what follows the last answer, are left out: nothing could be learnt from them. `system` is the
-    system message of a list that has none. An answer without text is context, never learnt.
+    system message of a list that has none. An answer without text is context, never learnt. The `reasoning_content`
+    of an answer stands before it, between <think> and </think>.
 
     Raises DataError that names the message, from 1, for an unknown role, a content that is missing or not text, a tool
-    call that is not text, a system message after the first turn, and joined answers of which only some are to be
-    learnt.
+    call that is not text, a system message after the first turn, joined answers of which only some are to be learnt,
+    and one that is joined to the answer before and has reasoning.
     """
     turns: list[Turn] = []
     for number, message in enumerate(messages, 1):
@@ -74,8 +75,11 @@ def _turn(message: Any, where: str) -> Turn:
     learn = None
     if "loss" in message or "weight" in message:
         learn = flag(message, where)
-    if role == "assistant" and blank(text):
-        learn = False
+    if role == "assistant":
+        if blank(text):
+            learn = False
+        elif message.get("reasoning_content"):
+            text = with_reasoning(message["reasoning_content"], text, where)
     return Turn(role, text, learn)
 
 
@@ -99,5 +103,10 @@ def _joined(first: Turn, second: Turn, where: str) -> Turn:
         raise DataError(
             f"column {where!r}: loss differs from that of the message before, of the same role: got {second.learn}; "
             "make them alike, or one message"
+        )
+    if second.role == "assistant" and "</think>" in second.text:
+        raise DataError(
+            f"column {where!r} has reasoning in the middle of an answer, which goes on from the message before: "
+            f"got {describe(second.text)}; make them one message"
         )
     return Turn(first.role, f"{first.text}\n\n{second.text}", first.learn)
