@@ -113,6 +113,10 @@ def test_text_parts_are_joined_by_lines() -> None:
             "column 'tools' has tool definitions, which no template writes: got a list, [{'name': 'f'}]; "
             "write them into the system message and empty the column",
         ),
+        (
+            {**messages(("user", "a")), "functions": [{"name": "f"}]},
+            "column 'functions' has tool definitions, which no template writes: got a list, [{'name': 'f'}]; ",
+        ),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(row: dict, message: str) -> None:
@@ -136,6 +140,14 @@ def test_sharegpt_knows_its_speakers_and_a_system_column() -> None:
     ]  # fmt: skip
     row["conversations"].insert(0, {"from": "system", "value": "own"})
     assert said(row, sharegpt)[0] == ("system", "own")
+
+
+def test_openai_reads_a_system_column_as_anthropic_has_it() -> None:
+    row = {"system": "S", **messages(("user", "a"), ("assistant", "b"))}
+    assert said(row) == [("system", "S"), ("user", "a"), ("assistant", "b")]
+    assert said({**row, "about": "T"}, system="about")[0] == ("system", "T")
+    row["messages"].insert(0, {"role": "system", "content": "own"})
+    assert said(row)[0] == ("system", "own")
 
 
 def test_both_vocabularies_are_read_in_either_column() -> None:

@@ -12,11 +12,20 @@ from xtune.mappers.message_text import text_of
 from xtune.mappers.messages import flag, from_messages
 
 
-def openai(row: Row, *, messages: str = "messages", tools: str = "tools") -> Conversation:
+def openai(
+    row: Row,
+    *,
+    messages: str = "messages",
+    system: str = "system",
+    tools: str = "tools",
+    functions: str = "functions",
+) -> Conversation:
     """Messages as in OpenAI's API: role (system, developer, user, assistant, tool, function) and content.
 
-    `loss` or `weight` of a message decides whether it is learnt. See `messages.from_messages` for what is joined and
-    left out. Tool definitions and calls that are not text are refused: no template writes them.
+    `loss` or `weight` of a message decides whether it is learnt. `reasoning_content` of an answer stands before it,
+    between <think> and </think>. `system` is a column with the system message of messages that have none, as in
+    Anthropic's API. See `messages.from_messages` for what is joined and left out. Tool definitions (`tools`, and the
+    older `functions`) and calls that are not text are refused: no template writes them.
 
     >>> openai({"messages": [{"role": "system", "content": "Be brief."},
     ...                      {"role": "user", "content": "Capital of Peru?"},
@@ -26,7 +35,8 @@ def openai(row: Row, *, messages: str = "messages", tools: str = "tools") -> Con
                         Turn(role='assistant', text='Lima.', learn=None)), plain=False)
     """
     _refuse_tools(row, tools)
-    return from_messages(items(row, messages), messages)
+    _refuse_tools(row, functions)
+    return from_messages(items(row, messages), messages, optional_text(row, system))
 
 
 def sharegpt(
