@@ -25,7 +25,7 @@ from xtune.data.pipeline import Prepared, prepare
 from xtune.data.sources import Source, open_source
 from xtune.errors import ConfigError, DataError, suggestion
 from xtune.mappers.auto import choose
-from xtune.models.load import load_model, load_tokenizer, pick_dtype
+from xtune.models.load import load_model, load_tokenizer, load_unplaced, pick_dtype
 from xtune.models.spec import ModelSpec
 from xtune.plugins import Components, components
 from xtune.strategies.distributed.parallel import Distributed
@@ -59,13 +59,16 @@ class Run:
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         return load_tokenizer(self.config.model.tokenizer or self.config.model.path)
 
-    def load_model(self, device: str | torch.device | None = None) -> PreTrainedModel:
-        """The base model as the tuning strategy wants it loaded (quantized or not), not yet prepared for tuning."""
+    def load_model(self, device: str | torch.device | None = None, *, on_cpu: bool = False) -> PreTrainedModel:
+        """The base model as the tuning strategy wants it loaded (quantized or not), not yet prepared for tuning.
+
+        With `on_cpu` it is loaded for `device` but stays on the CPU, unless it is quantized.
+        """
         import torch
 
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dtype = pick_dtype(self.config.model.dtype, place)
-        return load_model(
+        return (load_unplaced if on_cpu else load_model)(
             self.config.model.path,
             dtype=dtype,
             attention=self.config.model.attention,

@@ -134,7 +134,7 @@ class TinyRun:
     def load_tokenizer(self) -> Any:
         return tiny_tokenizer()
 
-    def load_model(self, device: Any = None) -> Any:
+    def load_model(self, device: Any = None, on_cpu: bool = False) -> Any:
         model = tiny_llama(**self.model_options)
         model.name_or_path = "tiny"
         return model

@@ -19,7 +19,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def environment(monkeypatch):
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_NTASKS", "SLURM_PROCID", "NPROC_PER_NODE", "NNODES"):
+    for name in (
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "SLURM_NTASKS",
+        "SLURM_PROCID",
+        "NPROC_PER_NODE",
+        "NNODES",
+    ):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -97,6 +107,22 @@ def test_who_started_this_process(environment):
     for name, value in torchrun.items():
         environment.setenv(name, value)
     assert launch.rank_environment() == torchrun and launch.processes_wanted() == 0
+    environment.delenv("LOCAL_RANK")
+    assert launch.rank_environment() == torchrun | {"LOCAL_RANK": "0"}
+    environment.delenv("MASTER_PORT")
+    with pytest.raises(ConfigError, match="one of several, but MASTER_PORT is not set: got RANK=3 and WORLD_SIZE=8; "):
+        launch.rank_environment()
+
+
+def test_every_process_needs_a_gpu_of_its_own(environment):
+    environment.delenv(launch.FAILURES, raising=False)
+    launch.check_gpus(3, 4)
+    launch.check_gpus(3, 1)  # Slurm shows each task one
+    with pytest.raises(ConfigError, match="needs a GPU of its own: got process 3 and 2 GPUs on this machine"):
+        launch.check_gpus(2, 2)
+    environment.setenv(launch.FAILURES, "started here")
+    with pytest.raises(ConfigError, match="got process 2 and 1 GPUs"):
+        launch.check_gpus(1, 1)
 
 
 def test_slurm(environment):
@@ -112,6 +138,9 @@ def test_slurm(environment):
     found = launch.rank_environment()
     assert found["RANK"] == "9" and found["WORLD_SIZE"] == "16" and found["LOCAL_RANK"] == "1"
     assert found["MASTER_ADDR"] == "gpu03" and found["MASTER_PORT"] == "20123"
+    environment.setenv("NPROC_PER_NODE", "8")
+    with pytest.raises(ConfigError, match="got SLURM_NTASKS=16 and NPROC_PER_NODE=8; unset NPROC_PER_NODE"):
+        launch.rank_environment()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +169,10 @@ folder = Path(sys.argv[0]).parent
 with process_group():
     for strategy, name in CASES:
         tuning = {"name": "full"} if name == "full" else {"name": "lora", "rank": 4, "dropout": 0.2}
-        tiny = TinyRun(tiny_config(tuning, strategy, checkpoint={"keep": 9}, train={"batch_size": 1}))
+        evaluation = {"holdout": 0.1, "every": 2}  # which FSDP's weights are gathered after
+        tiny = TinyRun(
+            tiny_config(tuning, strategy, checkpoint={"keep": 9}, train={"batch_size": 1}, evaluation=evaluation)
+        )
         place = folder / f"{strategy}_{name}"
         train_run(tiny, place / "whole")
         train_run(tiny, place / "again")

@@ -156,10 +156,11 @@ def test_noise_is_for_training_only():
 def test_checkpointing_auto_looks_at_memory(monkeypatch):
     model = tiny_llama()
     needed = layers.activation_bytes(model, 1000)
-    monkeypatch.setattr(layers, "free_memory", lambda device: needed * 2 + 1)
-    assert layers.use_checkpointing(model, "auto", tokens=1000) is False
-    monkeypatch.setattr(layers, "free_memory", lambda device: needed)
-    assert layers.use_checkpointing(model, "auto", tokens=1000) is True
+    coming = 12 * sum(parameter.numel() for parameter in model.parameters())
+    monkeypatch.setattr(layers, "free_memory", lambda device: coming + needed * 2 + 1)
+    assert layers.use_checkpointing(model, "auto", tokens=1000, device=torch.device("cpu")) is False
+    monkeypatch.setattr(layers, "free_memory", lambda device: coming + needed * 2 - 1)
+    assert layers.use_checkpointing(model, "auto", tokens=1000, device=torch.device("cpu")) is True
     assert model.is_gradient_checkpointing
 
 
@@ -168,7 +169,7 @@ def test_a_missing_compiler_is_said_and_nothing_fails(monkeypatch, caplog):
         raise RuntimeError("No working C++ compiler found\nmore")
 
     monkeypatch.setattr(torch, "compile", broken)
-    assert layers.compile_layers(tiny_llama(), True, micro_batches=1) is False
+    assert layers.compile_layers(tiny_llama(), True, micro_batches=1, device=torch.device("cpu")) is False
     assert "layers are not compiled: no working compiler here (No working C++ compiler found)" in caplog.text
 
 

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 from transformers import get_scheduler
 
+from xtune.engine import optim
 from xtune.engine.optim import build_optimizer, parameter_groups
 from xtune.engine.schedule import lr_factor, warmup_length
+from xtune.engine.state import load_optimizer_state, optimizer_state
 from xtune.errors import ConfigError, UnknownName
 
 
@@ -86,3 +88,33 @@ def test_what_cannot_be_optimized():
         build_optimizer(model.named_parameters(), name="adamv", lr=1e-3)
     with pytest.raises(ConfigError, match=r"nothing is trained: .* check tuning.targets"):
         build_optimizer(nn.Linear(2, 2).requires_grad_(False).named_parameters(), name="adamw", lr=1e-3)
+
+
+def test_what_fsdp_has_cut_is_not_for_bitsandbytes(monkeypatch, caplog):
+    """Its operators know no DTensor; the class stands for one here, as real ones need a process group."""
+    caplog.set_level("INFO", logger="xtune")
+    monkeypatch.setattr(optim, "DTensor", nn.Parameter)
+    made = build_optimizer(nn.Linear(4, 2).named_parameters(), name="paged_adamw_32bit", lr=1e-3)
+    assert type(made) is torch.optim.AdamW
+    assert "adamw stands in for paged_adamw_32bit, which takes no weights that FSDP has cut" in caplog.text
+
+
+def test_paged_state_is_paged_again_after_a_resume():
+    """bitsandbytes keeps it in memory that it made itself; a plain tensor would be moved to the GPU for good."""
+    buffer = torch.zeros(3)
+
+    class Paged(torch.optim.SGD):
+        is_paged = True
+
+        def get_state_buffer(self, parameter, dtype):
+            assert parameter is weight and dtype == torch.float32
+            return buffer
+
+    weight = nn.Parameter(torch.zeros(3))
+    optimizer = Paged([weight], lr=1.0)
+    optimizer.state[weight] = {"state1": torch.ones(3), "step": 4}
+    tensors, facts = optimizer_state(optimizer, [weight])
+    optimizer.state.clear()
+    load_optimizer_state(optimizer, [weight], tensors, facts)
+    assert optimizer.state[weight]["state1"] is buffer and buffer.tolist() == [1, 1, 1]
+    assert optimizer.state[weight]["step"] == 4

@@ -66,7 +66,7 @@ def measured(tuning: Tuning, config: dict[str, Any], tokens: int, *, checkpointi
 
 def measured_of(model: torch.nn.Module, tokens: int, *, checkpointing: bool) -> tuple[float, float]:
     module = LossModel(model).train()
-    use_checkpointing(module.model, checkpointing, tokens=tokens)
+    use_checkpointing(module.model, checkpointing, tokens=tokens, device=torch.device("cpu"))
     ids = torch.randint(5, 1000, (1, tokens))
     inputs = {"input_ids": ids, "position_ids": torch.arange(tokens)[None], "use_cache": False}
     module(inputs, ids).backward()

@@ -39,6 +39,7 @@ GEMMA = (
     "<start_of_turn>user\nu2<end_of_turn>\n<start_of_turn>model\n⟦a2<end_of_turn>⟧\n"
 )
 MISTRAL = "<s> [INST] S\n\nu1 [/INST]⟦ a1</s>⟧ [INST] u2 [/INST]⟦ a2</s>⟧"
+MISTRAL_V3 = "<s>[INST] S\n\nu1[/INST]⟦ a1</s>⟧[INST] u2[/INST]⟦ a2</s>⟧"
 SMOLLM3 = (
     "<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\nToday Date: 26 July 2024\n"
     "Reasoning Mode: {mode}\n\n## Custom Instructions\n\nS\n\n"
@@ -101,6 +102,7 @@ LEARNT = {
     "gemma3": GEMMA,
     "minicpm": "<BOS>S<用户>u1<AI>⟦a1⟧<用户>u2<AI>⟦a2<EOS>⟧",
     "mistral": MISTRAL,
+    "mistral_v3": MISTRAL_V3,
     "mixtral": MISTRAL,
     "phi3_chat": (
         "<|system|>\nS<|end|>\n<|user|>\nu1<|end|>\n<|assistant|>\n⟦a1<|end|>⟧\n"
@@ -221,22 +223,22 @@ def test_a_token_across_two_learnt_texts_is_learnt(smollm2):
     assert smollm2.decode([label for label in sample.labels if label != -100]) == " I am reddish"
 
 
-@pytest.mark.parametrize(
-    ("folder", "name"),
-    [
-        ("llama2", "llama2_chat"),
-        ("llama2", "vicuna"),
-        ("llama2", "wizardlm"),
-        ("llama2", "mistral"),
-        ("internlm", "internlm_chat"),
-        ("internlm2", "internlm2_chat"),
-        ("baichuan2", "baichuan2_chat"),
-        ("chatglm3", "chatglm3"),
-        ("qwen", "qwen_chat"),
-        ("qwen3", "qwen3_instruct_chat"),
-        ("llama3_1", "llama3_chat"),
-    ],
-)
+PAIRS = [
+    ("llama2", "llama2_chat"),
+    ("llama2", "vicuna"),
+    ("llama2", "wizardlm"),
+    ("llama2", "mistral"),
+    ("internlm", "internlm_chat"),
+    ("internlm2", "internlm2_chat"),
+    ("baichuan2", "baichuan2_chat"),
+    ("chatglm3", "chatglm3"),
+    ("qwen", "qwen_chat"),
+    ("qwen3", "qwen3_instruct_chat"),
+    ("llama3_1", "llama3_chat"),
+]
+
+
+@pytest.mark.parametrize(("folder", "name"), PAIRS)
 def test_what_a_real_tokenizer_learns_is_the_learnt_text(vendors, templates, folder, name):
     """Learnt ids spell exactly the learnt spans: no word at an edge is lost, and none of the prompt's is learnt."""
     tokenizer = vendors(folder)
@@ -245,3 +247,17 @@ def test_what_a_real_tokenizer_learns_is_the_learnt_text(vendors, templates, fol
     wanted = "".join(tokenizer.eos_token if text == "{eos}" else text for text in learnt)
     labels = [label for label in encode(conversation, templates[name], tokenizer).labels if label != -100]
     assert tokenizer.decode(labels).strip() == wanted.strip()
+
+
+APART = [(folder, "default") for folder in ("qwen", "qwen3", "internlm", "internlm2", "baichuan2", "llama2")]
+
+
+@pytest.mark.parametrize(("folder", "name"), [*PAIRS, *APART, ("qwen", "wizardcoder")])
+def test_a_chat_prompt_is_the_beginning_of_what_is_trained(vendors, templates, folder, name):
+    """However an answer begins: else its first token would stand where a chat never leaves the model to write it."""
+    tokenizer, question = vendors(folder), Turn("user", "Which?")
+    prompt = encode(Conversation((question,)), templates[name], tokenizer, generation_prompt=True).ids
+    for answer in ("#0000ff", '"Yes"', "[1, 2]", "- one", "(so)", "/usr", "$5", "def f():", "...", "Hi", "是"):
+        sample = encode(Conversation((question, Turn("assistant", answer))), templates[name], tokenizer)
+        assert sample.ids[: len(prompt)] == prompt, answer
+        assert sample.labels[len(prompt)] != -100, answer

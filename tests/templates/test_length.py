@@ -30,6 +30,14 @@ def test_whole_turns_are_dropped_from_the_end(readable):
     assert outcome(readable, long, max_length=6) == [("", "too long")]
 
 
+def test_reasoning_that_is_dropped_makes_a_longer_conversation_shorter(readable):
+    """Only the answer after the last question keeps its reasoning: the first round alone does not fit, two do."""
+    template = ChatTemplate(user="Q{text}\n", assistant="A", thinking="{thinking}={text}", tail="\n")
+    long = conversation("1", "<think>long</think>a", "2", "b", "3", "<think>long</think>c")
+    (found,) = Encoder(template, readable, max_length=15).encode_batch([long])
+    assert (marked(found, readable), found.outcome) == ("Q1\nAa<EOS>\nQ2\nA⟦=b<EOS>⟧\n", "shortened")
+
+
 def test_a_question_without_an_answer_is_dropped_with_its_answer(readable):
     asked = conversation("1", "a", "2")
     assert outcome(readable, asked, max_length=9) == [("Q1\nA⟦a<EOS>⟧\n", "shortened")]

@@ -135,6 +135,12 @@ def test_a_control_token_that_the_tokenizer_lacks_is_told():
     )
 
 
+def test_chatglm_has_no_id_for_a_name_it_does_not_know(vendors):
+    """Its tokenizer gives the unknown token's, and does not say that it is that."""
+    with pytest.raises(ModelError, match=r"does not have: got <\|im_start\|>"):
+        encode(Conversation(TURNS), "qwen2_chat", vendors("chatglm3"))
+
+
 def test_a_begin_token_that_the_tokenizer_lacks_is_left_out():
     tokenizer = readable_tokenizer(())
     tokenizer.bos_token = None

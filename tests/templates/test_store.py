@@ -34,7 +34,7 @@ def test_a_folder_without_a_template(tmp_path):
         ('{"user": "{text}", "end_in_history": 1}', "{path}: end_in_history should be true or false: got 1; change it"),
         (
             '{"user": "{text}", "cut": "word"}',
-            "{path}: cut should be one of control, turn: got 'word'; change it",
+            "{path}: cut should be one of control, answer, turn: got 'word'; change it",
         ),
         (
             "{}",

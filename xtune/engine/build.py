@@ -26,6 +26,7 @@ from xtune.engine.schedule import lr_factor, warmup_length
 from xtune.models.load import pick_dtype
 from xtune.strategies.distributed import ranks
 from xtune.strategies.distributed.parallel import StepSettings
+from xtune.strategies.tuning import Full
 from xtune.templates.encode import encode
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def build_model(run: Run, checkpoint: Path | None) -> torch.nn.Module:
     Weights that are trained are float32 whatever the model's dtype: a step of bfloat16 weights is lost in rounding.
     """
     seed_everything(run.config.seed)
-    model = run.tuning.prepare(run.load_model(ranks.device()))
+    model = run.tuning.prepare(run.load_model(ranks.device(), on_cpu=run.distributed.takes_from_cpu))
+    if isinstance(run.tuning, Full) and hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")  # grouped_mm knows no autocast: it would compute in float32
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -64,8 +67,9 @@ def build_parallel(run: Run, model: torch.nn.Module, plan: Plan) -> Parallel:
     dtype = pick_dtype(settings.model.dtype, ranks.device())
     module = LossModel(model, dtype=dtype, neftune_alpha=settings.train.neftune_alpha)
     tokens = settings.train.batch_size * settings.max_length
-    use_checkpointing(model, settings.train.gradient_checkpointing, tokens=tokens)
-    compile_layers(model, settings.train.compile, micro_batches=plan.steps * settings.train.accumulate)
+    use_checkpointing(model, settings.train.gradient_checkpointing, tokens=tokens, device=ranks.device())
+    micro_batches = plan.steps * settings.train.accumulate
+    compile_layers(model, settings.train.compile, micro_batches=micro_batches, device=ranks.device())
     return run.distributed.start(
         module,
         lambda spread: optimizer_for(spread, settings.optimizer),

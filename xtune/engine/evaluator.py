@@ -58,7 +58,7 @@ class Evaluator:
         waited = evaluations_without_gain([row["loss"] for row in self.evaluations.rows])
         return Verdict(
             stop=self.patience is not None and waited >= self.patience,
-            save=self.keep_best and waited == 0 and step > 0,
+            save=self.best is not None and self.best["step"] == step,
         )
 
     @property

@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from xtune.errors import ConfigError, XtuneError
+from xtune.strategies.distributed import ranks
 
 LOCAL = "127.0.0.1"
 FAILURES = "XTUNE_FAILURES"
@@ -36,8 +37,21 @@ def rank_environment() -> dict[str, str]:
     """
     found = os.environ
     if int(found.get("WORLD_SIZE", 1)) > 1 and "RANK" in found:
-        return {name: found[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")}
+        if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in found]:
+            raise ConfigError(
+                f"this process is one of several, but {' and '.join(missing)} is not set: got RANK={found['RANK']} and "
+                f"WORLD_SIZE={found['WORLD_SIZE']}; set it, or start with torchrun"
+            )
+        names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+        # who sets none (Kubeflow) starts one process a machine
+        return {"LOCAL_RANK": found.get("LOCAL_RANK", "0"), **{name: found[name] for name in names}}
     if int(found.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in found:
+        if found.get("NPROC_PER_NODE", "1") != "1":
+            raise ConfigError(
+                "Slurm's tasks and NPROC_PER_NODE both say how many processes there are: got "
+                f"SLURM_NTASKS={found['SLURM_NTASKS']} and NPROC_PER_NODE={found['NPROC_PER_NODE']}; "
+                "unset NPROC_PER_NODE and start a task a GPU with srun"
+            )
         return {
             "RANK": found["SLURM_PROCID"],
             "WORLD_SIZE": found["SLURM_NTASKS"],
@@ -76,7 +90,8 @@ def process_group(*, needed: bool = False) -> Iterator[None]:
     with failures_told():
         cuda = torch.cuda.is_available()
         if cuda:
-            torch.cuda.set_device(int(environment["LOCAL_RANK"]))
+            check_gpus(int(environment["LOCAL_RANK"]), torch.cuda.device_count())
+            torch.cuda.set_device(ranks.device())
         if int(environment["RANK"]) > 0:
             logging.getLogger("xtune").setLevel(logging.ERROR)  # what all ranks would say, the first one says
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
@@ -85,6 +100,15 @@ def process_group(*, needed: bool = False) -> Iterator[None]:
                 yield
         finally:
             dist.destroy_process_group()
+
+
+def check_gpus(local_rank: int, gpus: int) -> None:
+    """Raises ConfigError where the process of that number has no GPU. A single one may be what Slurm shows of many."""
+    if local_rank >= gpus and (gpus > 1 or FAILURES in os.environ):
+        raise ConfigError(
+            f"a process needs a GPU of its own: got process {local_rank + 1} and {gpus} GPUs on this machine; "
+            f"start fewer (NPROC_PER_NODE)"
+        )
 
 
 @contextmanager

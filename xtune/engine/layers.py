@@ -16,18 +16,23 @@ ACTIVATION_BYTES = 34
 """A decoder layer keeps about this many times hidden size bytes a token for backward in 16 bits, twice that in fp32
 (arXiv:2205.05198, section 4.1, without attention matrices)."""
 
+GRADIENT_AND_STATE_BYTES = 12
+"""Of a trained weight, in float32: its gradient and the two averages of AdamW, if no rank takes a share of them."""
+
 COMPILE_FROM_MICRO_BATCHES = 300
 """Compiling layer by layer takes a minute the first time and saves about a sixth of each micro-batch on a CPU."""
 
 
-def use_checkpointing(model: nn.Module, wanted: bool | Literal["auto"], *, tokens: int) -> bool:
+def use_checkpointing(model: nn.Module, wanted: bool | Literal["auto"], *, tokens: int, device: torch.device) -> bool:
     """Turns gradient checkpointing on where wanted. Returns whether it is on.
 
-    "auto" does so where the activations of a micro-batch of `tokens` would take more than half of the free memory.
+    "auto" does so where the activations of a micro-batch of `tokens` would take more than half of the memory of
+    `device` that gradients and optimizer leave free.
     """
     inner = causal(model)
     if wanted == "auto":
-        wanted = activation_bytes(inner, tokens) > free_memory(next(inner.parameters()).device) / 2
+        coming = GRADIENT_AND_STATE_BYTES * sum(p.numel() for p in model.parameters() if p.requires_grad)
+        wanted = bool(activation_bytes(inner, tokens) > (free_memory(device) - coming) / 2)
     if wanted:
         inner.gradient_checkpointing_enable({"use_reentrant": False})
     return wanted
@@ -49,7 +54,9 @@ def free_memory(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
-def compile_layers(model: nn.Module, wanted: bool | Literal["auto"], *, micro_batches: int) -> bool:
+def compile_layers(
+    model: nn.Module, wanted: bool | Literal["auto"], *, micro_batches: int, device: torch.device
+) -> bool:
     """Compiles each decoder layer by itself where wanted. Returns whether it did.
 
     "auto" does so in runs long enough for it to pay. Without a working compiler it says so and leaves the model.
@@ -58,7 +65,6 @@ def compile_layers(model: nn.Module, wanted: bool | Literal["auto"], *, micro_ba
         wanted = micro_batches >= COMPILE_FROM_MICRO_BATCHES
     if not wanted:
         return False
-    device = next(model.parameters()).device
     try:
         torch.compile(_probe, fullgraph=True)(torch.ones(8, device=device))
     except Exception as error:  # whatever a toolchain that is missing or broken raises

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from xtune.errors import ConfigError, UnknownName
@@ -19,7 +20,8 @@ BITSANDBYTES = {
     "paged_adamw_8bit": "PagedAdamW8bit",
     "adamw_8bit": "AdamW8bit",
 }
-"""Our names to bitsandbytes' classes: on CUDA only. Elsewhere adamw stands in, which is the same in float32."""
+"""Our names to bitsandbytes' classes: on CUDA, for weights that FSDP has not cut. Elsewhere adamw stands in, which is
+the same in float32."""
 
 NAMES = ("adamw", "adafactor", *BITSANDBYTES)
 
@@ -45,12 +47,14 @@ def build_optimizer(
     device = groups[0]["params"][0].device
     if name == "adafactor":
         return torch.optim.Adafactor(groups, lr=lr)
-    if name in BITSANDBYTES and device.type == "cuda":
+    cut = any(isinstance(parameter, DTensor) for group in groups for parameter in group["params"])
+    if name in BITSANDBYTES and device.type == "cuda" and not cut:
         import bitsandbytes
 
         return getattr(bitsandbytes.optim, BITSANDBYTES[name])(groups, lr=lr, betas=betas, eps=eps)
     if name in BITSANDBYTES:
-        log.info("optimizer: adamw stands in for %s, which needs a CUDA device", name)
+        needs = "takes no weights that FSDP has cut" if cut else "needs a CUDA device"
+        log.info("optimizer: adamw stands in for %s, which %s", name, needs)
     return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=device.type == "cuda")
 
 
@@ -72,7 +76,8 @@ def parameter_groups(
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in trained:
         rate = lr * lora_plus_ratio if lora_plus_ratio is not None and "lora_B" in name else lr
-        decay = weight_decay if parameter.ndim > 1 else 0.0
+        shape = getattr(parameter, "ds_shape", parameter.shape)  # that of a weight which ZeRO-3 has cut
+        decay = weight_decay if len(shape) > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [
         {"params": members, "lr": base_lr, "base_lr": base_lr, "weight_decay": decay}

@@ -149,7 +149,8 @@ def write_description(folder: Path, *, run: Run, about: dict[str, Any]) -> None:
 
 def summary(about: dict[str, Any], model: Any) -> str:
     """The line that a run begins with."""
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    # a weight that ZeRO-3 has cut remembers how large it was
+    trained = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)
     return (
         f"{about['config']['model']['name']} on {about['device']}: {trained / 1e6:,.1f} M weights are trained, "
         f"{about['data']['packs']:,} packs, {about['packs_a_step']} a step, {about['steps']:,} steps"

@@ -42,23 +42,31 @@ def load_model(
     Raises ModelError where there is no such model, it has no weights, or it could only run with remote code.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     place = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = pick_dtype(dtype, place)
+    model = load_unplaced(path, dtype=dtype, attention=attention, quantization=quantization, device=place)
+    return model if quantization is not None else model.to(place)
+
+
+def load_unplaced(
+    path: str | Path, *, dtype: str | torch.dtype, attention: str, quantization: Any, device: torch.device
+) -> PreTrainedModel:
+    """load_model's model for `device`, still on the CPU. A quantized one is on the device: that is where it is made."""
+    from transformers import AutoModelForCausalLM
+
+    dtype = pick_dtype(dtype, device)
     folder = local_folder(path)
     options: dict[str, Any] = {"dtype": dtype}
     if quantization is not None:
         options["quantization_config"] = quantization_config(quantization, dtype)
-        options["device_map"] = {"": place}
+        options["device_map"] = {"": device}
     with told_in_one_line(path):
         config, legacy = read_config(folder)
         kind = legacy or AutoModelForCausalLM._model_mapping.get(type(config), None)
         flash = not getattr(config, "alibi", False)
         sdpa = getattr(kind, "_supports_sdpa", True)
-        options["attn_implementation"] = pick_attention(attention, place, dtype, flash=flash, sdpa=sdpa)
-        model = (legacy or AutoModelForCausalLM).from_pretrained(folder, config=config, **options)
-    return model if quantization is not None else model.to(place)
+        options["attn_implementation"] = pick_attention(attention, device, dtype, flash=flash, sdpa=sdpa)
+        return (legacy or AutoModelForCausalLM).from_pretrained(folder, config=config, **options)
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:

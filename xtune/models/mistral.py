@@ -16,8 +16,10 @@ _mixtral = partial(ModelSpec, family="mixtral", template="mixtral", context=3276
 MODELS = {
     "mistral_7b": _mistral(path="mistralai/Mistral-7B-v0.1", config=_7B),
     "mistral_7b_instruct_v0_2": _mistral(path="mistralai/Mistral-7B-Instruct-v0.2", config=_7B, chat=True),
-    "mistral_7b_v0_3": _mistral(path="mistralai/Mistral-7B-v0.3", config=_7B_V3),
-    "mistral_7b_instruct_v0_3": _mistral(path="mistralai/Mistral-7B-Instruct-v0.3", config=_7B_V3, chat=True),
+    "mistral_7b_v0_3": _mistral(path="mistralai/Mistral-7B-v0.3", template="mistral_v3", config=_7B_V3),
+    "mistral_7b_instruct_v0_3": _mistral(
+        path="mistralai/Mistral-7B-Instruct-v0.3", template="mistral_v3", config=_7B_V3, chat=True
+    ),
     "mixtral_8x7b": _mixtral(path="mistralai/Mixtral-8x7B-v0.1"),
     "mixtral_8x7b_instruct": _mixtral(path="mistralai/Mixtral-8x7B-Instruct-v0.1", chat=True),
     "zephyr_7b_beta": ModelSpec(

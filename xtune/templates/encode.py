@@ -136,8 +136,10 @@ class Encoder:
         turns = conversation.turns
         ends = [index + 1 for index, turn in enumerate(turns[:-1]) if turn.role == "assistant"]
         best = _dropped(TOO_LONG)
-        while ends:  # length grows with the number of turns: halve the range
-            middle = len(ends) // 2
+        while ends:
+            # length grows with the number of turns, so the range is halved; not where reasoning is dropped from answers
+            # that lie back
+            middle = len(ends) // 2 if self.template.thinking is None else len(ends) - 1
             shorter = Conversation(turns[: ends[middle]], conversation.plain)
             ids, labels, learns = self.encode_whole([pieces(shorter, self.form, self.learn)])[0]
             if len(ids) > max_length:

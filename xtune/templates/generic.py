@@ -43,6 +43,7 @@ TEMPLATES = {
         assistant="<|Bot|>:",
         tail="\n",
         between="{bos}",
+        cut="answer",
     ),
     # https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
     "chatml": SMOLLM2,
@@ -62,6 +63,7 @@ TEMPLATES = {
         user="### Instruction:\n{text}\n\n",
         assistant="### Response:",
         between="\n\n",
+        cut="answer",
     ),
     # https://huggingface.co/HuggingFaceH4/zephyr-7b-beta
     "zephyr": ZEPHYR,

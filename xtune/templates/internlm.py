@@ -17,6 +17,7 @@ TEMPLATES = {
         end="<eoa>",
         tail="\n",
         control=("<s>", "<eoh>", "<eoa>"),
+        cut="answer",
     ),
     # https://huggingface.co/internlm/internlm2-chat-7b
     "internlm2_chat": INTERNLM2,

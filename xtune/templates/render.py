@@ -85,20 +85,21 @@ def form_of(template: ChatTemplate) -> Form:
     names = "|".join(re.escape(name) for name in sorted(controls, key=len, reverse=True))
     pattern = re.compile(rf"({names}|{re.sub(r'[(](?![?])', '(?:', SLOT.pattern)})")
 
-    def split(text: str | None) -> tuple[Part, ...]:
+    def split(field: str) -> tuple[Part, ...]:
+        cuts_text = template.cut == "turn" or (template.cut == field == "answer")
         parts: list[Part] = []
-        for value in filter(None, pattern.split(text or "")):
+        for value in filter(None, pattern.split(getattr(template, field) or "")):
             slot = SLOT.fullmatch(value)
             name = slot[1] if slot else ""
             before = parts[-1] if parts else None
-            at_text = template.cut == "turn" and (name == "text" or bool(before and before.slot == "text"))
+            at_text = cuts_text and (name == "text" or bool(before and before.slot == "text"))
             cut = at_text or bool(before and before.text == BOS)
             ready = (value, False, value in controls, cut), (value, True, value in controls, cut)
             parts.append(Part(value, name, cut, FILTERS[slot[2]][0] if slot and slot[2] else None, ready))
         return tuple(parts)
 
     markup = re.compile("(" + "|".join(map(re.escape, template.markup)) + ")") if template.markup else None
-    return Form(template, {name: split(getattr(template, name)) for name in STRINGS}, markup)
+    return Form(template, {field: split(field) for field in STRINGS}, markup)
 
 
 STRINGS = (

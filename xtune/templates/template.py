@@ -46,9 +46,11 @@ class ChatTemplate:
     Strings listed in `control` become single control tokens where the template itself writes them, and only there:
     a turn's text that spells one stays text. `{bos}` and `{eos}` are control tokens of whatever tokenizer is used.
 
-    `cut` says how much text the vendor's code gives the tokenizer at once, which matters to tokenizers that put a
-    space in front: "control" cuts only at control tokens, "turn" also around each turn's text. After a `{bos}` the
-    text always starts afresh, as where the tokenizer itself puts that token in front.
+    `cut` says how much text the vendor's code gives the tokenizer at once: "control" cuts only at control tokens,
+    "turn" also around each turn's text, which matters to tokenizers that put a space in front. "answer" also cuts
+    before each answer: without that the first letters of one may become a token together with a prompt that ends in
+    `:`, which the model is never asked to write. After a `{bos}` the text always starts afresh, as where the tokenizer
+    itself puts that token in front.
     """
 
     user: str
@@ -83,7 +85,7 @@ class ChatTemplate:
     """Control tokens that an answer's own text may spell, such as those around a tool call."""
     stop: tuple[str, ...] = ()
     """Strings other than `end` that end a generated answer."""
-    cut: Literal["control", "turn"] = "control"
+    cut: Literal["control", "answer", "turn"] = "control"
 
     def __post_init__(self) -> None:
         for name in ("user", "answer", "system_in_user", "thinking", "tool"):

@@ -43,8 +43,12 @@ class DeepSpeed(Distributed):
         if ranks.rank() == 0:
             for difference in differences:
                 log.warning("DeepSpeed file %s: %s", self.path().name, difference)
-        engine = initialize(module, make_optimizer(module), settings)
+        engine = initialize(module, make_optimizer, settings)
         return ZeroParallel(engine, max_grad_norm=step.max_grad_norm)
+
+    @property
+    def takes_from_cpu(self) -> bool:
+        return stage_of(read_settings(self.path())) == 3
 
     def path(self) -> Path:
         if self.file is None and self.default_file is None:
@@ -70,6 +74,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or settings.get("zero_optimization", {}).get("stage") not in (1, 2, 3):
         raise ConfigError(f"DeepSpeed file has no zero_optimization.stage of 1, 2 or 3: got {path}; add it")
     return settings
+
+
+def stage_of(settings: dict[str, Any]) -> int:
+    return int(settings["zero_optimization"]["stage"])
 
 
 def reconcile(settings: dict[str, Any], step: StepSettings) -> tuple[dict[str, Any], list[str]]:
@@ -100,14 +108,23 @@ def reconcile(settings: dict[str, Any], step: StepSettings) -> tuple[dict[str, A
     return result | {"zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False}, differences
 
 
-def initialize(module: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> Any:
-    """DeepSpeed's engine around `module`."""
+def initialize(module: nn.Module, make_optimizer: MakeOptimizer, settings: dict[str, Any]) -> Any:
+    """DeepSpeed's engine around `module`, whose weights stage 3 cuts on their way from the CPU, one by one."""
     import deepspeed
 
     if ranks.device().type == "cpu":  # else it builds a C++ extension first, for a minute and a half
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not deepspeed.comm.is_initialized():
+        deepspeed.init_distributed()  # it takes over torch's group
+    if stage_of(settings) == 3:
+        deepspeed.zero.Init(module=module, config_dict_or_path=settings)
+        for buffer in module.buffers():
+            buffer.data = buffer.data.to(ranks.device())
     engine, _, _, _ = deepspeed.initialize(
-        model=module, optimizer=optimizer, config=settings, dist_init_required=not deepspeed.comm.is_initialized()
+        model=module,
+        optimizer=make_optimizer(module),
+        config=settings,
+        dist_init_required=False,
     )
     return engine
 

@@ -22,6 +22,10 @@ class Fsdp(Distributed):
 
     needs_group: ClassVar[bool] = True
 
+    @property
+    def takes_from_cpu(self) -> bool:
+        return True
+
     def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
@@ -47,6 +51,7 @@ class FsdpParallel(Parallel):
         (loss * ranks.world_size()).backward()
 
     def weights(self) -> dict[str, Tensor]:
+        self.module.reshard()  # type: ignore[operator]  # an evaluation leaves the outermost weights whole
         gathered = {}
         for name, parameter in self.module.named_parameters():
             if self.is_saved(parameter):

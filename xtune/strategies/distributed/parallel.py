@@ -23,6 +23,11 @@ class Distributed(Strategy):
     needs_group: ClassVar[bool] = False
     """Whether it needs a process group even for one process."""
 
+    @property
+    def takes_from_cpu(self) -> bool:
+        """Whether it moves a model from the CPU to the devices itself, so that no device ever holds all of it."""
+        return False
+
     def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:
         """Spreads `module`, whose forward gives a loss, and makes its optimizer.
 

@@ -24,12 +24,14 @@ def rank() -> int:
 
 
 def device() -> torch.device:
-    """This process's device: the CUDA device of its number on this machine, else the CPU."""
+    """This process's device: the CUDA device of its number on this machine, or the only one it sees; else the CPU."""
     import torch
 
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    # Slurm may show each task a GPU of its own, which is number 0 to all of them
+    number = int(os.environ.get("LOCAL_RANK", 0)) if torch.cuda.device_count() > 1 else 0
+    return torch.device("cuda", number)
 
 
 def sums(*values: float | torch.Tensor) -> list[float]:
