@@ -18,6 +18,7 @@ V3 = replace(
     INSTRUCT,
     user="[INST] {text}[/INST]",
     system_in_user="[INST] {system}\n\n{text}[/INST]",
+    answer=" {text|trim}",
     control=("<s>", "</s>", "[INST]", "[/INST]"),
 )
 
