@@ -152,7 +152,6 @@ def test_python_blocks_run(name, workplace):
             exec(compile(block.text, name, "exec"), {})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_heavy_commands_run_with_a_small_model_or_are_rehearsed(page, workplace, model):
     for words in stories(next(page for page in PAGES if page.name == "start.md")):

@@ -112,7 +112,6 @@ def test_two_ranks(case, two_ranks, references):
     assert_same(two_ranks[case], references[case.rpartition("_")[2]])
 
 
-@pytest.mark.slow
 def test_four_ranks(tmp_path, references):
     for got in together(tmp_path, FOUR, 4).values():
         assert_same(got, references["full"])

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from legacy_vendors import variant
 
 PROGRAM = """
@@ -32,7 +31,6 @@ print("equal")
 """
 
 
-@pytest.mark.slow
 def test_zero_3_loads_the_same_weights(tmp_path):
     folders = [str(variant(name, tmp_path / name)[0]) for name in ("internlm2", "qwen", "chatglm", "baichuan2_13b")]
     with socket.socket() as probe:
