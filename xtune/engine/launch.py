@@ -92,6 +92,7 @@ def process_group(*, needed: bool = False) -> Iterator[None]:
         if cuda:
             check_gpus(int(environment["LOCAL_RANK"]), torch.cuda.device_count())
             torch.cuda.set_device(ranks.device())
+            os.environ["LOCAL_RANK"] = str(ranks.device().index)  # where DeepSpeed looks for its device
         if int(environment["RANK"]) > 0:
             logging.getLogger("xtune").setLevel(logging.ERROR)  # what all ranks would say, the first one says
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
