@@ -1,6 +1,5 @@
 """Adapters of every kind: a run that is resumed, and what plain peft, merge and chat make of its checkpoint."""
 
-import json
 import shutil
 
 import pytest
@@ -45,15 +44,6 @@ def tied_model(tiny_model, tmp_path_factory):
     model.config.tie_word_embeddings = True
     type(model)(model.config).save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    file = tmp_path_factory.mktemp("rows") / "rows.json"
-    file.write_text(
-        json.dumps([{"instruction": f"{i} plus {i}?", "input": "", "output": f"{2 * i}."} for i in range(40)])
-    )
-    return file
 
 
 def settings(model, rows, **tuning):

@@ -29,15 +29,6 @@ def config(tiny_model, rows, tuning):
     )
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    file = tmp_path_factory.mktemp("rows") / "行.json"
-    file.write_text(
-        json.dumps([{"instruction": f"{i} plus {i}?", "input": "", "output": f"{2 * i}."} for i in range(40)])
-    )
-    return file
-
-
 @pytest.fixture(scope="module", params=["lora", "qlora", "int8_lora", "full"])
 def trained(request, tiny_model, rows, tmp_path_factory):
     """(name of the tuning, config, work dir) of a run of three steps."""

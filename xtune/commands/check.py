@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from xtune.commands.argument_types import given
-from xtune.commands.config_arguments import add_config_arguments, config_from
+from xtune.commands.config_arguments import add_config_arguments, config_from, work_dir_from
 
 if TYPE_CHECKING:
     from xtune.preflight.check import Finding
@@ -23,7 +23,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from itertools import chain
-    from pathlib import Path
 
     from xtune.commands.console import quiet_libraries
     from xtune.engine.launch import ranks_wanted
@@ -32,7 +31,7 @@ def run(args: Namespace) -> int:
 
     quiet_libraries()
     found = resolve(config_from(args))
-    work_dir = Path(args.work_dir or Path("work_dirs", Path(args.config).stem))
+    work_dir = work_dir_from(args)
     ranks = ranks_wanted()
     errors = 0
     for finding in chain(of_settings(found, work_dir, ranks), of_tokenizer(found), of_data(found, ranks)):

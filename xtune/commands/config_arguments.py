@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtune.commands.argument_types import LARGEST_SEED, given, within
@@ -55,6 +56,11 @@ def config_from(args: Namespace) -> Config:
     if args.seed is not None:
         overrides["seed"] = args.seed
     return load_config(args.config, {**overrides, **parse_overrides(args.cfg_options)})
+
+
+def work_dir_from(args: Namespace) -> Path:
+    """The folder of a run: --work-dir, or work_dirs/ and the config's name."""
+    return Path(args.work_dir or Path("work_dirs", Path(args.config).stem))
 
 
 def replaced(entries: list[DataSettings], paths: list[str], mapper: str | None) -> list[dict[str, Any]]:

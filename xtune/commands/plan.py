@@ -63,13 +63,13 @@ def print_memory(memory: Memory, needed: Need, setting: Setting) -> None:
 
 def print_work(run: Run, needed: Need, gpus: int) -> None:
     from xtune.location import is_local
-    from xtune.preflight.memory import OPTIMIZER_BYTES
+    from xtune.preflight.memory import checkpoint_bytes
     from xtune.preflight.plan import flops_a_token
     from xtune.strategies.tuning import Full
 
     config = run.config
     each = flops_a_token(run.model.config, needed, config.max_length, full=isinstance(run.tuning, Full))
-    checkpoint = needed.trained * (4 + OPTIMIZER_BYTES[config.optimizer.name])
+    checkpoint = checkpoint_bytes(needed.trained, config.optimizer.name)
     kept = config.checkpoint.keep + 1
     there = "" if is_local(config.model.path) else " to download"
     print(f"\ndisk        {in_bytes(2 * run.model.parameters)} of weights in 16 bits{there}")

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from xtune.commands.argument_types import given
-from xtune.commands.config_arguments import add_config_arguments, config_from
+from xtune.commands.config_arguments import add_config_arguments, config_from, work_dir_from
 from xtune.commands.rehearse import rehearse
 from xtune.errors import ConfigError
 
@@ -46,7 +46,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from pathlib import Path
 
     from xtune.commands.console import quiet_libraries
     from xtune.engine.launch import check_launcher, processes_wanted, rank_environment, start
@@ -62,7 +61,7 @@ def run(args: Namespace) -> int:
     from xtune.engine.train import train
 
     quiet_libraries()
-    work_dir = Path(args.work_dir or Path("work_dirs", Path(args.config).stem))
+    work_dir = work_dir_from(args)
     check(config, work_dir)
     result = train(config, work_dir, resume=args.resume)
     if rank_environment().get("RANK", "0") == "0":

@@ -15,7 +15,7 @@ from xtune.data.collate import collate
 from xtune.data.feed import Choice, Feed, map_rows
 from xtune.data.report import Report
 from xtune.engine.choices import accuracy, read_questions
-from xtune.engine.evaluation import answers, evaluating, held_out_loss
+from xtune.engine.evaluation import answers, evaluating, held_out_loss, padding_id
 from xtune.engine.evaluator import Evaluator
 from xtune.engine.forward import LossModel
 from xtune.engine.layers import compile_layers, use_checkpointing
@@ -106,7 +106,7 @@ def build_schedule(config: Config, steps: int) -> Callable[[int], float]:
 
 def build_collate(model: Any, tokenizer: Any) -> Callable[[Sequence[Any]], Any]:
     """Packs -> a Batch on this rank's device, in the form that the model's attention takes."""
-    pad_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    pad_id = padding_id(tokenizer)
     attention, device = model.config._attn_implementation, ranks.device()
     return lambda packs: collate(packs, pad_id=pad_id, attention=attention).to(device)
 
@@ -149,7 +149,7 @@ def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], Rows
 
 def build_choose(run: Run, parallel: Parallel, tokenizer: Any, feeds: Sequence[Feed]) -> Callable[[], Rows]:
     """Asks the multiple-choice questions of `feeds`. Raises DataError where they are no multiple choice."""
-    pad_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    pad_id = padding_id(tokenizer)
     model, dtype = parallel.inner.model, parallel.inner.dtype
     device, batch_size = ranks.device(), run.config.train.batch_size
     context = getattr(model.config, "max_position_embeddings", None)  # type: ignore[union-attr]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from xtune.conversation import Conversation, Turn
+from xtune.engine.evaluation import left_padded
 from xtune.errors import DataError
 
 MOST_ANSWERS = 26
@@ -79,10 +80,7 @@ def accuracy(
     right = 0
     for start in range(0, len(fitting), batch_size):
         batch = fitting[start : start + batch_size]
-        longest = len(batch[0].ids)
-        ids_BT = torch.tensor([[pad_id] * (longest - len(question.ids)) + question.ids for question in batch])
-        mask_BT = torch.tensor([[0] * (longest - len(question.ids)) + [1] * len(question.ids) for question in batch])
-        logits_BV = generate(ids_BT, mask_BT)
+        logits_BV = generate(*left_padded([question.ids for question in batch], pad_id))
         for question, logits_V in zip(batch, logits_BV, strict=True):
             right += int(logits_V[question.options].argmax()) == question.right
     return {

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from xtune.conversation import Turn
 from xtune.strategies.distributed import ranks
@@ -54,12 +54,9 @@ def answers(session: Session, prompts: Sequence[str], generate: Callable[..., An
     with evaluating(model):
         try:
             asked = [session.prompt_ids([Turn("user", prompt)]) for prompt in prompts]
-            longest = max(map(len, asked))
-            pad = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
-            ids_BT = torch.tensor([[pad] * (longest - len(ids)) + ids for ids in asked], device=model.device)
-            mask_BT = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in asked], device=model.device)
+            ids_BT, mask_BT = (part.to(model.device) for part in left_padded(asked, padding_id(tokenizer)))
             out_BT = generate(ids_BT, attention_mask=mask_BT, **session.generation_options())
-            texts = [session.answer_text(out_T[longest:]) for out_T in out_BT]
+            texts = [session.answer_text(out_T[ids_BT.shape[1] :]) for out_T in out_BT]
         except Exception as error:  # an answer is only looked at: training goes on whatever happens here
             log.warning("no answers to the prompts: %s: %s", type(error).__name__, error)
             return []
@@ -80,3 +77,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def evaluations_without_gain(losses: Sequence[float]) -> int:
     """How many of the last evaluations passed since the lowest loss."""
     return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+
+def padding_id(tokenizer: Any) -> int:
+    """The id that fills rows up: the tokenizer's pad token, else its end token, else 0."""
+    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+
+
+def left_padded(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """(ids_BT, mask_BT) of sequences that end together, as generating from them needs it."""
+    longest = max(map(len, sequences))
+    ids_BT = torch.tensor([[pad_id] * (longest - len(ids)) + list(ids) for ids in sequences])
+    return ids_BT, torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in sequences])

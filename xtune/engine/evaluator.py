@@ -39,16 +39,12 @@ class Evaluator:
     hooks: list[Hook] = field(default_factory=list)
 
     def __call__(self, step: int) -> Verdict:
-        rows = [{"step": step, **row} for row in self.ask()]
-        for row in rows:
-            self.answers.append(row)
+        answers = _written(self.answers, step, self.ask())
         for hook in self.hooks:
-            hook.answered(rows)
-        rows = [{"step": step, **row} for row in self.choose()]
-        for row in rows:
-            self.choices.append(row)
+            hook.answered(answers)
+        chosen = _written(self.choices, step, self.choose())
         for hook in self.hooks:
-            hook.chosen(rows)
+            hook.chosen(chosen)
         if self.measure is None:
             return Verdict()
         row = {"step": step, **self.measure()}
@@ -69,3 +65,11 @@ class Evaluator:
             return None
         lowest = min(rows, key=lambda row: row["loss"])
         return {"step": lowest["step"], "loss": lowest["loss"]}
+
+
+def _written(journal: Journal, step: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their step, as they are now in the journal."""
+    stepped = [{"step": step, **row} for row in rows]
+    for row in stepped:
+        journal.append(row)
+    return stepped

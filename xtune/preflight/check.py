@@ -22,7 +22,7 @@ from xtune.engine.versions import PACKAGES, device_name, plugin_versions
 from xtune.errors import ConfigError, DataError, ModelError, XtuneError
 from xtune.location import is_local
 from xtune.models.load import load_config_file
-from xtune.preflight.memory import GIB, OPTIMIZER_BYTES, spread, trained_parameters
+from xtune.preflight.memory import GIB, checkpoint_bytes, spread, trained_parameters
 from xtune.preflight.plan import RESERVED_GIB, advice, need, setting_of, with_own_sizes
 from xtune.strategies.distributed import DeepSpeed
 from xtune.templates.encode import Encoder
@@ -162,7 +162,7 @@ def disk(run: Run, trained: int | None, work_dir: Path) -> Iterator[Finding]:
     """Room for the checkpoints, and for what has to be downloaded first."""
     config = run.config
     kept = config.checkpoint.keep + 1 + config.checkpoint.best
-    checkpoint = (trained or run.model.parameters) * (4 + OPTIMIZER_BYTES[config.optimizer.name])
+    checkpoint = checkpoint_bytes(trained or run.model.parameters, config.optimizer.name)
     wanted = [(work_dir, kept * checkpoint, f"{kept} checkpoints")]
     if not is_local(config.model.path):
         from huggingface_hub.constants import HF_HUB_CACHE

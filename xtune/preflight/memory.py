@@ -41,6 +41,11 @@ OFFLOADED = {"deepspeed_zero2_offload": ("optimizer",), "deepspeed_zero3_offload
 """What lies in the machine's memory instead."""
 
 
+def checkpoint_bytes(trained: float, optimizer: str) -> float:
+    """Of one checkpoint: the weights that are trained, in float32, and the optimizer's state."""
+    return trained * (4 + OPTIMIZER_BYTES[optimizer])
+
+
 @dataclass(frozen=True)
 class Memory:
     """Bytes on one device, by what they hold."""
