@@ -20,7 +20,9 @@ from xtune.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
-THREADS = 2  # while Rust works for one, the other renders
+MOST_THREADS = 8  # Python's share of the work, a fifth, is done by one of them at a time
+
+PARALLEL = "TOKENIZERS_PARALLELISM"  # the Rust tokenizers look it up in each call
 
 
 class Encoded(Protocol):
@@ -61,17 +63,46 @@ def encode_all(batches: Iterable[Mapped], encoder: Encoder) -> Iterator[tuple[Ma
 
 @contextmanager
 def _workers(encoder: Encoder) -> Iterator[tuple[Callable[[Mapped], Future[list[Encoded | DataError]]], int]]:
-    """How to hand a batch to a worker, and how many there are: threads, for Rust lets go of the interpreter's lock.
+    """How to hand a batch to a worker, and how many may be under way: threads, for Rust lets go of the interpreter's
+    lock.
 
     A tokenizer written in Python does not; it gets a process a core, where forking is safe.
     """
     if getattr(encoder.tokenizer, "is_fast", True) or sys.platform != "linux":
-        with ThreadPoolExecutor(THREADS) as threads:
-            yield lambda batch: threads.submit(_encode_batch, encoder, batch), THREADS
+        count = min(_rust_threads(), MOST_THREADS)
+        with _rust_in_one_thread(), ThreadPoolExecutor(count) as threads:
+            yield lambda batch: threads.submit(_encode_batch, encoder, batch), 2 * count
         return
-    cores = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(cores, get_context("fork"), _start_worker, (encoder,)) as processes:
-        yield lambda batch: processes.submit(_encode_in_worker, batch), cores
+    count = _cores()
+    with ProcessPoolExecutor(count, get_context("fork"), _start_worker, (encoder,)) as processes:
+        yield lambda batch: processes.submit(_encode_in_worker, batch), 2 * count
+
+
+def _rust_threads() -> int:
+    """The cores, or what the variable says that Rust's thread pools go by."""
+    wanted = os.environ.get("RAYON_NUM_THREADS", "")
+    return (int(wanted) if wanted.isdecimal() else 0) or _cores()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@contextmanager
+def _rust_in_one_thread() -> Iterator[None]:
+    """Has each call of a Rust tokenizer work in the thread that makes it.
+
+    Its own threads would wait for each other at the end of every call, and leave memory that another thread frees.
+    """
+    before = os.environ.get(PARALLEL)
+    os.environ[PARALLEL] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[PARALLEL]
+        else:
+            os.environ[PARALLEL] = before
 
 
 _OF_WORKER: list[Encoder] = []  # in a worker process, its encoder: sent once, not with each batch

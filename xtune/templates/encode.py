@@ -17,6 +17,7 @@ from xtune.templates.edges import Edges
 from xtune.templates.plain_text import Control, PlainText, plain_text, token_id
 from xtune.templates.plan import Plan, Planned
 from xtune.templates.render import Learn, Piece, find_template, form_of, pieces
+from xtune.templates.skeleton import Skeletons
 from xtune.templates.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Encoder:
         self.form = form_of(replace(template, markup=spelled))
         self.edges = Edges(self.plain)
         self.controls = _Controls(self.plain)
+        self.skeletons = Skeletons(self.form, learn, self.edges, self.controls)
         for name in ("begin", "system", "user", "assistant", "answer", "end"):
             for part in self.form.parts[name]:
                 if part.ready[0][2]:
@@ -101,8 +103,11 @@ class Encoder:
 
     def encode_batch(self, conversations: Sequence[Conversation]) -> list[Encoded]:
         """One Encoded per conversation, in order."""
-        whole = self.encode_whole([pieces(conversation, self.form, self.learn) for conversation in conversations])
-        return [self._judge(conversation, *planned) for conversation, planned in zip(conversations, whole, strict=True)]
+        plan = Plan(self.edges, self.controls)
+        for conversation in conversations:
+            self.skeletons.add(plan, conversation)
+        whole = zip(conversations, plan.encode(), strict=True)
+        return [self._judge(conversation, *planned) for conversation, planned in whole]
 
     def encode_whole(self, rendered: Iterable[list[Piece]]) -> list[Planned]:
         """Ids and labels of rendered conversations, whatever their length."""

@@ -7,7 +7,7 @@ ids; where only runs of it are learnt, their edges are found among its ids. A to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,9 @@ from xtune.templates.edges import Edges, Runs
 from xtune.templates.plain_text import Control
 from xtune.templates.render import Piece
 from xtune.templates.template import BOS
+
+Segment = int | list[int]
+"""The place of a text among a Plan's, or the ids of a segment that needs no encoding."""
 
 
 class Planned(NamedTuple):
@@ -30,23 +33,21 @@ class Planned(NamedTuple):
 class Plan:
     """The texts of a batch of rendered conversations, and how they are put together.
 
-    A conversation is a number of segments: control tokens, and texts between them. Each has a place: 0 and up for a
-    text, -1 and down for a control token, so that the ids of all, texts first, can be looked up in one table. A text
-    that is learnt as a whole or not at all has one place, however often it is written.
+    A conversation is a number of segments: control tokens, and texts between them. A text that is learnt as a whole or
+    not at all is kept once, however often it is written.
     """
 
     def __init__(self, edges: Edges, controls: Mapping[str, Control | None]) -> None:
         self.edges = edges
         self.controls = controls
-        self.segments: list[int] = []  # the place of each
-        self.learnt: list[bool] = []  # and whether it is learnt; of texts with runs, False
+        self.segments: list[Segment] = []
+        self.learnt: list[bool] = []  # whether each is learnt; of texts with runs, False
         self.ends: list[int] = [0]  # of the conversations among the segments
         self.texts: list[str] = []
         self.inside: list[bool] = []  # whether a text follows a control token
         self.runs: dict[int, Runs] = {}  # of texts of which only these are learnt, by their place
         self.split: list[int] = []  # the segments of those texts, in the same order
         self.places: tuple[dict[str, int], dict[str, int]] = ({}, {})  # of first texts, and of texts inside
-        self.tokens: dict[int, int] = {}  # the places of control tokens by their ids
 
     def add(self, rendered: Sequence[Piece]) -> None:
         """Plans one conversation."""
@@ -62,7 +63,7 @@ class Plan:
                 texts, learnt = [], []
             if control:
                 if token:
-                    self.segments.append(self.tokens.setdefault(token.id, -1 - len(self.tokens)))
+                    self.segments.append([token.id])
                     self.learnt.append(learn)
                     strip, inside = token.rstrip, text != BOS
                 continue
@@ -81,17 +82,26 @@ class Plan:
     def _add_text(self, texts: list[str], learnt: list[bool], inside: bool) -> None:
         text = texts[0] if len(texts) == 1 else "".join(texts)
         if True in learnt and False in learnt:
-            place = self._append(text, inside)
-            self.runs[place] = _runs(texts, learnt)
-            self.split.append(len(self.segments))
+            self.segments.append(self.place_of_runs(text, inside, _runs(texts, learnt), len(self.segments)))
             self.learnt.append(False)
         else:
-            places = self.places[inside]
-            place = places.get(text, -1)
-            if place < 0:
-                place = places[text] = self._append(text, inside)
+            self.segments.append(self.place(text, inside))
             self.learnt.append(learnt[0])
-        self.segments.append(place)
+
+    def place(self, text: str, inside: bool) -> int:
+        """The place of a text that is learnt as a whole or not at all."""
+        places = self.places[inside]
+        place = places.get(text, -1)
+        if place < 0:
+            place = places[text] = self._append(text, inside)
+        return place
+
+    def place_of_runs(self, text: str, inside: bool, runs: Runs, segment: int) -> int:
+        """The place of a text of which only these runs of characters are learnt, in this segment."""
+        place = self._append(text, inside)
+        self.runs[place] = runs
+        self.split.append(segment)
+        return place
 
     def _append(self, text: str, inside: bool) -> int:
         self.texts.append(text)
@@ -101,8 +111,7 @@ class Plan:
     def encode(self) -> list[Planned]:
         """Encodes all texts at once and puts them together."""
         encoded, runs_of_ids = self.edges.encode(self.texts, self.inside, self.runs)
-        table = [*encoded, *([index] for index in reversed(self.tokens))]
-        parts = [table[place] for place in self.segments]
+        parts = [encoded[segment] if isinstance(segment, int) else segment for segment in self.segments]
         lengths = np.fromiter(map(len, parts), np.intp, len(parts))
         starts = np.concatenate([[0], np.cumsum(lengths)])
         ids = np.fromiter(chain.from_iterable(parts), np.int32, int(starts[-1]))
@@ -112,12 +121,13 @@ class Plan:
             for begin, end in runs_of_ids[place]:
                 learnt[start + begin : start + end] = True
         labels = np.where(learnt, ids, np.int32(IGNORE))
-        bounds = starts[self.ends].tolist()
-        return [
-            # nothing predicts the first token of a conversation
-            Planned(ids[begin:end], labels[begin:end], bool(learnt[begin + 1 : end].any()))
-            for begin, end in pairwise(bounds)
-        ]
+        bounds = starts[self.ends]
+        first, last = bounds[:-1], bounds[1:]
+        before = np.concatenate([[0], np.cumsum(learnt)])  # how many are learnt before each id
+        # nothing predicts the first token of a conversation
+        learns = before[last] > before[np.minimum(first + 1, last)]
+        rows = zip(first.tolist(), last.tolist(), learns.tolist(), strict=True)
+        return [Planned(ids[begin:end], labels[begin:end], learn) for begin, end, learn in rows]
 
 
 def _runs(texts: Sequence[str], learnt: Sequence[bool]) -> list[tuple[int, int]]:

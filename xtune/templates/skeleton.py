@@ -1,0 +1,151 @@
+"""The quick way into a Plan: what conversations with the same roles have in common is worked out once.
+
+A skeleton is read off what the slow way makes of a conversation whose texts are marks, so a prompt is put together in
+one place only. A conversation with a text that may be treated otherwise than a mark goes the slow way itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import accumulate
+from typing import NamedTuple
+
+from xtune.conversation import Conversation, Turn
+from xtune.templates.edges import Edges
+from xtune.templates.plain_text import Control
+from xtune.templates.plan import Plan, Segment
+from xtune.templates.render import Form, Learn, pieces
+
+MARK = re.compile("\ue000(\\d+)\ue001")
+MOST = 256  # skeletons: turns with flags of their own would make them without number
+
+Edge = tuple[int, int]
+"""A place in a text to be filled in: how many characters of the template and how many turns' texts are before it."""
+
+
+class Slots(NamedTuple):
+    """A text that those of consecutive turns are put into."""
+
+    segment: int
+    form: str  # with a %s for each
+    turns: slice
+    inside: bool
+    runs: Sequence[tuple[Edge, Edge]]  # what is learnt, where that is neither all nor nothing
+
+
+class Skeleton(NamedTuple):
+    """A conversation of a Plan, with constant segments and others that are still to be filled in."""
+
+    segments: list[Segment]
+    learnt: list[bool]
+    slots: list[Slots]
+
+    def fill(self, plan: Plan, texts: tuple[str, ...]) -> None:
+        """Plans the conversation whose turns have these texts."""
+        first = len(plan.segments)
+        plan.segments += self.segments
+        plan.learnt += self.learnt
+        for segment, form, turns, inside, runs in self.slots:
+            text = form % texts[turns]
+            if runs:
+                before = [0, *accumulate(map(len, texts[turns]))]
+                found = [(begin + before[i], end + before[j]) for (begin, i), (end, j) in runs]
+                plan.segments[first + segment] = plan.place_of_runs(text, inside, found, first + segment)
+            else:
+                plan.segments[first + segment] = plan.place(text, inside)
+        plan.ends.append(len(plan.segments))
+
+
+class Skeletons:
+    """Plans conversations of one template, by the skeleton of their roles where they have one. Threads share it."""
+
+    def __init__(self, form: Form, learn: Learn, edges: Edges, controls: Mapping[str, Control | None]) -> None:
+        self.form = form
+        self.learn: Learn = learn
+        self.edges = edges
+        self.controls = controls
+        self.made: dict[tuple[object, ...], Skeleton | None] = {}
+        filters = {part.filter for name in form.parts if name != "tool" for part in form.parts[name] if part.filter}
+        self.unlike: list[Callable[[str], object]] = [partial(_changes, one) for one in filters]
+        if form.markup:
+            self.unlike.append(form.markup.search)
+        if form.template.thinking is not None:
+            self.unlike.append(lambda text: "</think>" in text)
+
+    def add(self, plan: Plan, conversation: Conversation) -> None:
+        """Plans one conversation. Raises DataError for a role that the template has no place for."""
+        roles: list[object] = [conversation.plain]
+        texts = []
+        for turn in conversation.turns:
+            roles += (turn.role, turn.learn)
+            texts.append(turn.text)
+        skeleton = self._of(tuple(roles), conversation) if self._are_like_marks(texts) else None
+        if skeleton:
+            skeleton.fill(plan, tuple(texts))
+        else:
+            plan.add(pieces(conversation, self.form, self.learn))
+
+    def _are_like_marks(self, texts: list[str]) -> bool:
+        """Whether texts are written as marks are: as they stand."""
+        if not all(texts) or {*map(type, texts)} != {str}:
+            return False
+        return not any(test(text) for test in self.unlike for text in texts)
+
+    def _of(self, roles: tuple[object, ...], conversation: Conversation) -> Skeleton | None:
+        if roles not in self.made:
+            if len(self.made) >= MOST:
+                return None
+            self.made[roles] = self._make(conversation)
+        return self.made[roles]
+
+    def _make(self, conversation: Conversation) -> Skeleton | None:
+        """None where texts shape the segments in a way that slots do not show."""
+        marked = [Turn(turn.role, f"\ue000{at}\ue001", turn.learn) for at, turn in enumerate(conversation.turns)]
+        rendered = pieces(Conversation(tuple(marked), conversation.plain), self.form, self.learn)
+        tokens = [self.controls[text] for text, _, control, _ in rendered if control]
+        if any(token.lstrip or token.rstrip for token in tokens if token):
+            return None
+        if any(turn.role == "tool" for turn in marked) and any(part.filter for part in self.form.parts["tool"]):
+            return None
+        plan = Plan(self.edges, self.controls)
+        plan.add(rendered)
+        skeleton = Skeleton([], [], [])
+        for segment, learn in zip(plan.segments, plan.learnt, strict=True):
+            if isinstance(segment, int) and (segment in plan.runs or MARK.search(plan.texts[segment])):
+                slots = _slots(plan, segment, len(skeleton.segments))
+                if slots is None:
+                    return None
+                skeleton.slots.append(slots)
+            elif isinstance(segment, int):
+                (segment,) = self.edges.plain.encode([plan.texts[segment]], [plan.inside[segment]])
+            before = skeleton.segments[-1] if skeleton.segments else 0
+            if isinstance(segment, list) and isinstance(before, list) and skeleton.learnt[-1] == learn:
+                before += segment
+            else:
+                skeleton.segments.append(segment)
+                skeleton.learnt.append(learn)
+        return skeleton
+
+
+def _slots(plan: Plan, place: int, segment: int) -> Slots | None:
+    """A planned text with marks. None where they are not those of consecutive turns."""
+    text = plan.texts[place]
+    marks = list(MARK.finditer(text))
+    turns = [int(mark[1]) for mark in marks]
+    first = turns[0] if turns else 0
+    if turns != list(range(first, first + len(turns))):
+        return None
+
+    def edge(at: int) -> Edge:
+        before = [mark for mark in marks if mark.end() <= at]
+        return at - sum(len(mark[0]) for mark in before), len(before)
+
+    runs = [(edge(begin), edge(end)) for begin, end in plan.runs.get(place, ())]
+    form = MARK.sub("%s", text.replace("%", "%%"))
+    return Slots(segment, form, slice(first, first + len(turns)), plan.inside[place], runs)
+
+
+def _changes(change: Callable[[str], str], text: str) -> bool:
+    return change(text) != text
