@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, TypeGuard
@@ -25,6 +26,7 @@ from xtune.errors import DataError
 
 CHANGED = ("shortened", "truncated", "cut into pieces")  # outcomes of an encoded row that is still used
 TELL_EVERY = 10.0  # seconds
+WRITTEN_AT_ONCE = 1000  # samples
 COLLECT_AFTER = 100_000  # objects made and not yet freed
 
 log = logging.getLogger(__name__)
@@ -124,24 +126,30 @@ def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, 
     """
     table = {name: array("i") for name in ("length", "learnt", "copies", "held_out", "first")}
     started = told = monotonic()
+    samples = _samples(encode_all(batches, encoder), encoder.max_length, report)
     with SampleWriter(folder / SAMPLES) as writer:
-        for batch, results in encode_all(batches, encoder):
-            kept = []
-            for at, encoded in enumerate(results):
-                if _is_kept(encoded, batch.where[at], report):
-                    kept += [(at, *piece) for piece in _pieces(encoded, encoder.max_length)]
-            if kept:
-                places, first, ids, labels = zip(*kept, strict=True)
-                learnt = writer.write(ids, labels, [batch.where[at] for at in places])
-                table["length"].extend(map(len, ids))
-                table["learnt"].extend(learnt.tolist())
-                table["copies"].extend(batch.copies[at] for at in places)
-                table["held_out"].extend(batch.held_out[at] for at in places)
-                table["first"].extend(first)
+        while some := list(islice(samples, WRITTEN_AT_ONCE)):
+            where, first, copies, held_out, ids, labels = zip(*some, strict=True)
+            table["learnt"].extend(writer.write(ids, labels, where).tolist())
+            table["length"].extend(map(len, ids))
+            table["copies"].extend(copies)
+            table["held_out"].extend(held_out)
+            table["first"].extend(first)
             if monotonic() - told > TELL_EVERY:
                 told = monotonic()
                 log.info("preparing data: %d rows, %d rows/s", report.read, report.read / (told - started))
     return {name: np.array(column) for name, column in table.items()}
+
+
+def _samples(
+    done: Iterable[tuple[Mapped, list[Encoded | DataError]]], length: int | None, report: Report
+) -> Iterator[tuple[str, bool, int, bool, np.ndarray, np.ndarray]]:
+    """Of each sample: the place of its row, whether it is the row's first, copies an epoch, split, ids and labels."""
+    for batch, results in done:
+        for encoded, where, copies, held_out in zip(results, batch.where, batch.copies, batch.held_out, strict=True):
+            if _is_kept(encoded, where, report):
+                for first, ids, labels in _pieces(encoded, length):
+                    yield where, first, copies, held_out, ids, labels
 
 
 def _is_kept(encoded: Encoded | DataError, where: str, report: Report) -> TypeGuard[Encoded]:
