@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xtune.conversation import IGNORE, Conversation, Turn
-from xtune.data.feed import Feed
+from xtune.data.feed import BATCH, Feed
 from xtune.data.pipeline import Prepared, prepare
 from xtune.data.report import OTHER, REASONS, Report
 from xtune.data.sources import open_source
@@ -334,6 +336,35 @@ def test_a_tokenizer_written_in_python_works_in_processes(
     assert prepared.report.dropped == {"a turn's text is not well-formed Unicode": 1}
     for pack, encoded in zip(prepared.dataset.train, expected, strict=True):
         assert np.array_equal(pack.ids, encoded.ids) and np.array_equal(pack.labels, encoded.labels)
+
+
+@pytest.mark.parametrize("before", ["true", None])
+def test_a_rust_tokenizer_works_in_as_many_threads_as_asked_for(
+    run: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    monkeypatch.setenv("RAYON_NUM_THREADS", "3")
+    if before is None:
+        monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    else:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", before)
+    used = []
+    met = threading.Barrier(3, timeout=60)
+
+    def encode_batch(encoder: Encoder, conversations: list[Conversation]) -> list[Any]:
+        used.append((threading.get_ident(), os.environ["TOKENIZERS_PARALLELISM"]))
+        if len(used) <= 3:
+            met.wait()  # for three threads
+        return whole(encoder, conversations)
+
+    whole = Encoder.encode_batch
+    monkeypatch.setattr(Encoder, "encode_batch", encode_batch)
+    assert run(*(row(number) for number in range(4 * BATCH))).report.trained == 4 * BATCH
+    assert len(dict(used)) == 3 and threading.get_ident() not in dict(used)
+    assert {parallel for _, parallel in used} == {"false"}  # else Rust starts as many again in each
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == before
+    with pytest.raises(DataError):
+        run(row(1, "x" * 99), too_long="error")
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == before
 
 
 def test_writing_and_opening_samples_does_not_import_pandas(tmp_path: Path) -> None:

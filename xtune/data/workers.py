@@ -20,8 +20,7 @@ from xtune.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_THREADS = 8  # Python's share of the work, a fifth, is done by one of them at a time
-
+MOST_THREADS = 8  # Python's share of the work, a sixth, is done by one of them at a time
 PARALLEL = "TOKENIZERS_PARALLELISM"  # the Rust tokenizers look it up in each call
 
 
