@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -19,10 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xtune.conversation import IGNORE, Conversation, Turn
-from xtune.data.feed import BATCH, Feed
+from xtune.data.dataset import SampleWriter
+from xtune.data.feed import BATCH, Feed, Mapped
 from xtune.data.pipeline import Prepared, prepare
 from xtune.data.report import OTHER, REASONS, Report
 from xtune.data.sources import open_source
+from xtune.data.workers import encode_all
 from xtune.errors import DataError
 from xtune.mappers.preference import preference
 from xtune.templates.encode import Encoder
@@ -362,9 +365,55 @@ def test_a_rust_tokenizer_works_in_as_many_threads_as_asked_for(
     assert len(dict(used)) == 3 and threading.get_ident() not in dict(used)
     assert {parallel for _, parallel in used} == {"false"}  # else Rust starts as many again in each
     assert os.environ.get("TOKENIZERS_PARALLELISM") == before
-    with pytest.raises(DataError):
-        run(row(1, "x" * 99), too_long="error")
-    assert os.environ.get("TOKENIZERS_PARALLELISM") == before
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_nothing_is_left_behind_where_writing_fails(
+    run: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(SampleWriter, "write", fail)
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    before = threading.active_count(), gc.get_threshold()
+    with pytest.raises((DataError, KeyboardInterrupt)) as raised:
+        run(*(row(number) for number in range(9 * BATCH)))
+    assert raised.value  # it is alive, and with it what its traceback holds
+    assert (threading.active_count(), gc.get_threshold()) == before
+    assert "TOKENIZERS_PARALLELISM" not in os.environ
+
+
+def test_two_that_prepare_at_once_leave_the_settings_of_the_process(
+    encoder: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that began first ends first."""
+
+    def of_process() -> tuple[Any, ...]:
+        return gc.get_threshold(), os.environ.get("TOKENIZERS_PARALLELISM")
+
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    before = of_process()
+    batch = Mapped([question(row(1))], ["row 1"], [1], [False])
+    first, second = (encode_all([batch] * 9, encoder()) for _ in range(2))
+    next(first), next(second)
+    during = of_process()
+    assert during != before
+    first.close()
+    assert of_process() == during
+    second.close()
+    assert of_process() == before
+
+
+def test_a_garbage_collector_that_is_off_stays_off(encoder: Callable[..., Encoder]) -> None:
+    before = gc.get_threshold()
+    gc.set_threshold(0)
+    try:
+        for _ in encode_all([Mapped([question(row(1))], ["row 1"], [1], [False])], encoder()):
+            assert gc.get_threshold()[0] == 0
+        assert gc.get_threshold()[0] == 0
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_writing_and_opening_samples_does_not_import_pandas(tmp_path: Path) -> None:

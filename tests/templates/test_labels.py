@@ -188,6 +188,19 @@ def test_tool_turns(readable):
     assert tokens.count("<tool_call>") == 1  # the assistant's; the tool's own text stays text
 
 
+def test_a_question_that_says_what_ends_answers_is_not_learnt(readable):
+    """Where the next question's beginning ends an answer, that is learnt, if the template wrote it."""
+    turns = (Turn("user", "q"), Turn("assistant", "a"), Turn("user", "\n"), Turn("assistant", "b"))
+    for user, wanted in (("{text}", "qA⟦a⟧\nA⟦b\n⟧"), ("\n{text}", "\nqA⟦a\n⟧\nA⟦b\n⟧")):
+        template = ChatTemplate(user=user, assistant="A", end="\n", end_in_history=False)
+        assert marked(encode(Conversation(turns), template, readable), readable) == wanted
+
+
+def test_no_turns_give_no_text(readable):
+    template = ChatTemplate(user="{text}", system_in_user="{system}{text}", default_system="S")
+    assert encode(Conversation(()), template, readable).ids == []
+
+
 def test_plain_text_is_learnt_without_a_template(readable):
     sample = encode(Conversation((Turn("assistant", "some text"),), plain=True), "yi_chat", readable)
     assert marked(sample, readable) == "<BOS>⟦some text<EOS>⟧"

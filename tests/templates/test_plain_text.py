@@ -125,6 +125,14 @@ def test_a_control_token_that_the_vocabulary_itself_matches_is_broken():
     assert tokenizer.convert_ids_to_tokens(sample.ids) == [*"a<end>b", *"hi", "<end>"]
 
 
+def test_a_control_token_of_one_letter_that_the_vocabulary_itself_matches_is_left_out():
+    pieces = [("<unk>", 0.0), ("§", -1.0), ("ab", -1.0), *((letter, -5.0) for letter in "ab")]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    backend.add_special_tokens([AddedToken("§", special=True, normalized=False)])
+    plain = PlainText(PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>"))
+    assert plain.encode(["a§b", "ab", "§"], [False] * 3) == [[3, 4], [2], []]
+
+
 def test_a_control_token_that_the_tokenizer_lacks_is_told():
     tokenizer = readable_tokenizer(["<|im_start|>"])
     with pytest.raises(ModelError) as error:

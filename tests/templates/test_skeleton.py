@@ -3,26 +3,22 @@
 from itertools import product
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from readable import readable_tokenizer
 
 from xtune import ChatTemplate, Conversation, Turn
-from xtune.errors import XtuneError
+from xtune.errors import DataError, XtuneError
 from xtune.templates.encode import Encoder
 from xtune.templates.plan import Plan
 from xtune.templates.render import pieces
-from xtune.templates.skeleton import MOST
+from xtune.templates.skeleton import LONGEST, MOST
+from xtune.templates.template import FILTERS
 from xtune.templates.verify import conversations
 
 TEXTS = (
-    "x",
-    "100% of {text} %s",
-    "",
-    " ",
-    " y ",
-    "\ue0000\ue001",
-    "<think>a</think>\n\nb",
-    "</think>",
-    "<|im_end|>",
-    "文😀",
+    *("x", "100% of {text} %s", "", " ", " y ", "\n", "<think>a</think>\n\nb", "</think>", "<|im_end|>", "文😀"),
+    *("\ue000turn 0\ue001", "<|markup|>"),
 )
 ROLES = (
     ("user", "assistant"),
@@ -69,6 +65,51 @@ def assert_both_ways_agree(encoder):
         assert quick == planned(encoder, conversation, slowly), conversation
 
 
+WORDS = st.lists(
+    st.sampled_from(["Q:", "\n", " ", "%", "%s", "{bos}", "{eos}", "<c>", "<d>", "[{round}]", "ab"]), max_size=3
+).map("".join)
+FILTER = st.sampled_from(["", "", "", *(f"|{name}" for name in FILTERS)])
+
+
+def with_slot(*names):
+    slots = [st.tuples(st.just(f"{{{name}"), FILTER, st.just("}"), WORDS).map("".join) for name in names]
+    return st.tuples(WORDS, *slots).map("".join)
+
+
+@st.composite
+def any_template(draw):
+    some = {
+        name: draw(WORDS) for name in ("assistant", "begin", "between", "close", "tail", "tools_begin", "tools_end")
+    }
+    return ChatTemplate(
+        user=draw(with_slot("text")),
+        answer=draw(with_slot("text")),
+        end=draw(st.sampled_from(["{eos}", "", "\n", "<c>\n"])),
+        end_in_history=draw(st.booleans()),
+        system=draw(st.one_of(with_slot("text"), WORDS)),
+        system_in_user=draw(st.none() | with_slot("system", "text")),
+        tool=draw(st.none() | with_slot("text")),
+        thinking=draw(st.none() | with_slot("thinking", "text") | with_slot("thinking", "after_thinking")),
+        thinking_prompt=draw(WORDS),
+        default_system=draw(st.sampled_from([None, "", "%s", "a\n"])),
+        control=("<c>", "<d>"),
+        markup=draw(st.sampled_from([(), ("<|markup|>",)])),
+        cut=draw(st.sampled_from(["control", "answer", "turn"])),
+        **some,
+    )
+
+
+READABLE = {
+    stripping: readable_tokenizer(["<c>", "<d>", "<|markup|>"], rstrip=stripping) for stripping in (False, True)
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(any_template(), st.sampled_from(["assistant", "last", "all"]), st.sampled_from([False, False, True]))
+def test_any_template(template, learn, stripping):
+    assert_both_ways_agree(Encoder(template, READABLE[stripping], learn=learn))
+
+
 @pytest.mark.parametrize("learn", ["assistant", "last", "all"])
 def test_every_template(templates, readable, learn):
     for name, template in templates.items():
@@ -92,17 +133,25 @@ def test_real_tokenizers(templates, vendors, folder, name):
     assert_both_ways_agree(Encoder(templates[name], vendors(folder)))
 
 
-def test_tokens_that_swallow_space_go_the_slow_way(readable, monkeypatch):
-    encoder = Encoder(ChatTemplate(user="Q{text}{eos}", assistant="A"), readable)
-    swallowing = encoder.controls["{eos}"]._replace(rstrip=True)
-    monkeypatch.setitem(encoder.controls, "{eos}", swallowing)
-    assert_both_ways_agree(encoder)
-    assert not any(encoder.skeletons.made.values())
-
-
 def test_skeletons_are_not_made_without_number(readable):
     encoder = Encoder(ChatTemplate(user="Q{text}", assistant="A"), readable)
     for number in range(1, MOST + 9):
         turns = [Turn("user", "x", learn=bool(number >> bit & 1)) for bit in range(9)]
         encoder.skeletons.add(Plan(encoder.edges, encoder.controls), Conversation((*turns, Turn("assistant", "y"))))
     assert len(encoder.skeletons.made) == MOST
+
+
+def test_very_long_conversations_go_the_slow_way(readable):
+    encoder = Encoder(ChatTemplate(user="Q{text}", assistant="A"), readable)
+    for length in (LONGEST, LONGEST + 2):
+        turns = (Turn("user", "x"), Turn("assistant", "y")) * (length // 2)
+        encoder.encode_batch([Conversation(turns)])
+    assert len(encoder.skeletons.made) == 1
+
+
+@pytest.mark.parametrize("role", [["user"], {}, None, 3])
+def test_garbage_for_a_role_is_told(readable, role):
+    encoder = Encoder(ChatTemplate(user="Q{text}", assistant="A"), readable)
+    for turns in ((Turn(role, "x"),), (Turn("user", "x"), Turn(role, "y"))):
+        with pytest.raises(DataError, match="no place for this role"):
+            encoder.encode_batch([Conversation(turns)])

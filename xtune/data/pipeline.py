@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,7 +26,6 @@ from xtune.errors import DataError
 CHANGED = ("shortened", "truncated", "cut into pieces")  # outcomes of an encoded row that is still used
 TELL_EVERY = 10.0  # seconds
 WRITTEN_AT_ONCE = 1000  # samples
-COLLECT_AFTER = 100_000  # objects made and not yet freed
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +53,9 @@ def prepare(
     evaluation, chosen by what the conversation says and nothing else. `deduplicate` drops conversations that were
     there before. `cache_dir` defaults to the folder `data` of the cache.
 
-    Rust encodes with all cores, or as many threads as RAYON_NUM_THREADS says; a tokenizer written in Python gets a
-    process a core. Memory holds a few numbers for each row, and the text of a few thousand rows.
+    A Rust tokenizer works in a thread a core, eight at most, or in as many as RAYON_NUM_THREADS says, whatever
+    TOKENIZERS_PARALLELISM says; one written in Python gets a process a core. Memory holds a few numbers for each row,
+    and the text of 512 rows a thread or process.
 
     Raises DataError where a file cannot be read, where a data set begins with nothing but malformed rows, where no
     row is left to train on, where a conversation is too long and the encoder's policy is "error", and where the cache
@@ -99,25 +98,10 @@ def _build(feeds: Sequence[Feed], encoder: Encoder, choice: Choice, pack: bool, 
     """Fills `folder` with samples and packs; returns what the cache tells of it."""
     report = Report(pack_length=encoder.max_length if pack else None)
     batches = (batch for feed in feeds for batch in map_rows(feed, choice, report))
-    with _collector_spared():
-        table = _write_samples(batches, encoder, report, folder)
+    table = _write_samples(batches, encoder, report, folder)
     layouts = _lay_out(table, report)
     write_packs(folder, layouts, table["length"], pack)
     return {"report": report.to_json(), "data": [feed.source.name for feed in feeds]}
-
-
-@contextmanager
-def _collector_spared() -> Iterator[None]:
-    """Python's garbage collector looks for cycles once so many objects were made that they are more than a few batches.
-
-    Else it walks all objects there are for every few batches, which took a tenth of Python's time.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(COLLECT_AFTER, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, folder: Path) -> dict[str, np.ndarray]:
@@ -126,8 +110,8 @@ def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, 
     """
     table = {name: array("i") for name in ("length", "learnt", "copies", "held_out", "first")}
     started = told = monotonic()
-    samples = _samples(encode_all(batches, encoder), encoder.max_length, report)
-    with SampleWriter(folder / SAMPLES) as writer:
+    with closing(encode_all(batches, encoder)) as done, SampleWriter(folder / SAMPLES) as writer:
+        samples = _samples(done, encoder.max_length, report)
         while some := list(islice(samples, WRITTEN_AT_ONCE)):
             where, first, copies, held_out, ids, labels = zip(*some, strict=True)
             table["learnt"].extend(writer.write(ids, labels, where).tolist())

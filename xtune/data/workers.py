@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xtune.conversation import Conversation
@@ -20,7 +22,8 @@ from xtune.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_THREADS = 8  # Python's share of the work, a sixth, is done by one of them at a time
+MOST_THREADS = 8  # Python's share of the work, a sixth, is done by one of them at a time: more than six hardly help
+COLLECT_AFTER = 100_000  # objects made and not yet freed: more than a few batches are
 PARALLEL = "TOKENIZERS_PARALLELISM"  # the Rust tokenizers look it up in each call
 
 
@@ -47,10 +50,12 @@ class Encoder(Protocol):
     def encode_batch(self, conversations: Sequence[Conversation]) -> Sequence[Encoded]: ...
 
 
-def encode_all(batches: Iterable[Mapped], encoder: Encoder) -> Iterator[tuple[Mapped, list[Encoded | DataError]]]:
-    """Batches with what became of their conversations, in order."""
+def encode_all(
+    batches: Iterable[Mapped], encoder: Encoder
+) -> Generator[tuple[Mapped, list[Encoded | DataError]], None, None]:
+    """Batches with what became of their conversations, in order. Workers end when it does, or when it is closed."""
     waiting: deque[tuple[Mapped, Future[list[Encoded | DataError]]]] = deque()
-    with _workers(encoder) as (submit, most):
+    with _quick_process(), _workers(encoder) as (submit, most):
         for batch in batches:
             waiting.append((batch, submit(batch)))
             if len(waiting) > most:
@@ -68,8 +73,8 @@ def _workers(encoder: Encoder) -> Iterator[tuple[Callable[[Mapped], Future[list[
     A tokenizer written in Python does not; it gets a process a core, where forking is safe.
     """
     if getattr(encoder.tokenizer, "is_fast", True) or sys.platform != "linux":
-        count = min(_rust_threads(), MOST_THREADS)
-        with _rust_in_one_thread(), ThreadPoolExecutor(count) as threads:
+        count = _rust_threads()
+        with ThreadPoolExecutor(count) as threads:
             yield lambda batch: threads.submit(_encode_batch, encoder, batch), 2 * count
         return
     count = _cores()
@@ -78,30 +83,43 @@ def _workers(encoder: Encoder) -> Iterator[tuple[Callable[[Mapped], Future[list[
 
 
 def _rust_threads() -> int:
-    """The cores, or what the variable says that Rust's thread pools go by."""
+    """As many as the variable says that Rust's thread pools go by, or one a core."""
     wanted = os.environ.get("RAYON_NUM_THREADS", "")
-    return (int(wanted) if wanted.isdecimal() else 0) or _cores()
+    return (int(wanted) if wanted.isdecimal() else 0) or min(_cores(), MOST_THREADS)
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-@contextmanager
-def _rust_in_one_thread() -> Iterator[None]:
-    """Has each call of a Rust tokenizer work in the thread that makes it.
+_LOCK = Lock()
+_BEFORE: list[tuple[tuple[int, int, int], str | None]] = []  # the settings to come back to, one for each that prepares
 
-    Its own threads would wait for each other at the end of every call, and leave memory that another thread frees.
+
+@contextmanager
+def _quick_process() -> Iterator[None]:
+    """Settings of the whole process, until the last of those that prepare data at the same time has ended.
+
+    A call of a Rust tokenizer works in the thread that makes it: its own would wait for each other at the end of every
+    call, and leave memory that another thread frees. And Python's garbage collector, which walks all objects there are,
+    is kept from doing so for every few batches: that took a tenth of Python's time.
     """
-    before = os.environ.get(PARALLEL)
-    os.environ[PARALLEL] = "false"
+    with _LOCK:
+        _BEFORE.append(_BEFORE[0] if _BEFORE else (gc.get_threshold(), os.environ.get(PARALLEL)))
+        first, *others = gc.get_threshold()
+        if first:  # else it is off
+            gc.set_threshold(max(first, COLLECT_AFTER), *others)
+        os.environ[PARALLEL] = "false"
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[PARALLEL]
-        else:
-            os.environ[PARALLEL] = before
+        with _LOCK:
+            threshold, parallel = _BEFORE.pop()
+            if not _BEFORE:
+                gc.set_threshold(*threshold)
+                del os.environ[PARALLEL]
+                if parallel is not None:
+                    os.environ[PARALLEL] = parallel
 
 
 _OF_WORKER: list[Encoder] = []  # in a worker process, its encoder: sent once, not with each batch

@@ -133,8 +133,9 @@ class PlainText:
         Where the name shows only after the tokenizer's normalization (full-width letters), the text is encoded letter
         by letter.
         """
-        cuts = "|".join(rf"(?<={re.escape(name[0])})(?={re.escape(name[1:])})" for name in self.forbidden.values())
-        parts = re.split(cuts, text)
+        names = [name for name in self.forbidden.values() if len(name) > 1]
+        cuts = "|".join(rf"(?<={re.escape(name[0])})(?={re.escape(name[1:])})" for name in names)
+        parts = re.split(cuts, text) if names else [text]
         if len(parts) == 1:
             parts = list(text)
         if len(parts) == 1:

@@ -121,7 +121,7 @@ def pieces(conversation: Conversation, form: Form, learn: Learn, generation_prom
             writer.tool(index, turn)
         else:
             raise DataError(_no_place(turn, form.template))
-    if writer.system and conversation.turns[0].role == "system":
+    if writer.system and conversation.turns and conversation.turns[0].role == "system":
         raise DataError(
             "the chat template writes the system message into the first question: got a conversation without a "
             "question; add one, or drop the system message"
@@ -179,9 +179,11 @@ class _Writer:
         if index and self.turns[index - 1].role == "assistant":
             self.write("between", self.all)
         start = len(self.out)
-        learn = self.all if turn.learn is None else turn.learn
-        self.write("user" if self.system is None else "system_in_user", self.all, turn.text, learn)
-        if self.open_end and self.out[start][0] == self.form.template.end:
+        learn = self.all if turn.learn is None else bool(turn.learn)
+        name = "user" if self.system is None else "system_in_user"
+        self.write(name, self.all, turn.text, learn)
+        of_template = not self.form.parts[name][0].slot  # and no question that says the same
+        if self.open_end and of_template and self.out[start][0] == self.form.template.end:
             text, _, control, cut = self.out[start]
             self.out[start] = (text, True, control, cut)
         self.system, self.open_end = None, False
@@ -189,14 +191,14 @@ class _Writer:
     def tool(self, index: int, turn: Turn) -> None:
         if not index or self.turns[index - 1].role != "tool":
             self.write("tools_begin", self.all)
-        self.write("tool", self.all, turn.text, self.all if turn.learn is None else turn.learn)
+        self.write("tool", self.all, turn.text, self.all if turn.learn is None else bool(turn.learn))
         if index + 1 == len(self.turns) or self.turns[index + 1].role != "tool":
             self.write("tools_end", self.all)
 
     def answer(self, index: int, turn: Turn) -> None:
         template = self.form.template
         last = index + 1 == len(self.turns)
-        learn = (self.every or index == self.last_answer) if turn.learn is None else turn.learn
+        learn = (self.every or index == self.last_answer) if turn.learn is None else bool(turn.learn)
         name, text, thinking, after = "answer", turn.text, "", turn.text
         if template.thinking is not None:
             thinking, text, after = split_thinking(text)

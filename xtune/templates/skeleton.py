@@ -18,8 +18,9 @@ from xtune.templates.plain_text import Control
 from xtune.templates.plan import Plan, Segment
 from xtune.templates.render import Form, Learn, pieces
 
-MARK = re.compile("\ue000(\\d+)\ue001")
+MARK = re.compile("\ue000turn (\\d+)\ue001")
 MOST = 256  # skeletons: turns with flags of their own would make them without number
+LONGEST = 64  # turns that a skeleton is made of
 
 Edge = tuple[int, int]
 """A place in a text to be filled in: how many characters of the template and how many turns' texts are before it."""
@@ -36,7 +37,8 @@ class Slots(NamedTuple):
 
 
 class Skeleton(NamedTuple):
-    """A conversation of a Plan, with constant segments and others that are still to be filled in."""
+    """A conversation of a Plan: the ids of constant segments, and a number where the place of a text is still to be
+    filled in."""
 
     segments: list[Segment]
     learnt: list[bool]
@@ -67,12 +69,14 @@ class Skeletons:
         self.edges = edges
         self.controls = controls
         self.made: dict[tuple[object, ...], Skeleton | None] = {}
+        # a tool's result mostly has a filter that changes any text: conversations with one are judged when a skeleton
+        # is made
         filters = {part.filter for name in form.parts if name != "tool" for part in form.parts[name] if part.filter}
-        self.unlike: list[Callable[[str], object]] = [partial(_changes, one) for one in filters]
+        self.alters: list[Callable[[str], object]] = [partial(_changes, one) for one in filters]
         if form.markup:
-            self.unlike.append(form.markup.search)
+            self.alters.append(form.markup.search)
         if form.template.thinking is not None:
-            self.unlike.append(lambda text: "</think>" in text)
+            self.alters.append(re.compile("</think>").search)
 
     def add(self, plan: Plan, conversation: Conversation) -> None:
         """Plans one conversation. Raises DataError for a role that the template has no place for."""
@@ -89,12 +93,16 @@ class Skeletons:
 
     def _are_like_marks(self, texts: list[str]) -> bool:
         """Whether texts are written as marks are: as they stand."""
-        if not all(texts) or {*map(type, texts)} != {str}:
+        if not all(texts) or {*map(type, texts)} != {str} or len(texts) > LONGEST:
             return False
-        return not any(test(text) for test in self.unlike for text in texts)
+        return not any(alters(text) for alters in self.alters for text in texts)
 
     def _of(self, roles: tuple[object, ...], conversation: Conversation) -> Skeleton | None:
-        if roles not in self.made:
+        try:
+            known = roles in self.made
+        except TypeError:  # a plugin's mapper gave a list for a role: the slow way tells
+            return None
+        if not known:
             if len(self.made) >= MOST:
                 return None
             self.made[roles] = self._make(conversation)
@@ -102,7 +110,9 @@ class Skeletons:
 
     def _make(self, conversation: Conversation) -> Skeleton | None:
         """None where texts shape the segments in a way that slots do not show."""
-        marked = [Turn(turn.role, f"\ue000{at}\ue001", turn.learn) for at, turn in enumerate(conversation.turns)]
+        marked = [Turn(turn.role, f"\ue000turn {at}\ue001", turn.learn) for at, turn in enumerate(conversation.turns)]
+        if not self._are_like_marks([turn.text for turn in marked]):
+            return None
         rendered = pieces(Conversation(tuple(marked), conversation.plain), self.form, self.learn)
         tokens = [self.controls[text] for text, _, control, _ in rendered if control]
         if any(token.lstrip or token.rstrip for token in tokens if token):
@@ -122,7 +132,7 @@ class Skeletons:
                 (segment,) = self.edges.plain.encode([plan.texts[segment]], [plan.inside[segment]])
             before = skeleton.segments[-1] if skeleton.segments else 0
             if isinstance(segment, list) and isinstance(before, list) and skeleton.learnt[-1] == learn:
-                before += segment
+                skeleton.segments[-1] = before + segment
             else:
                 skeleton.segments.append(segment)
                 skeleton.learnt.append(learn)
