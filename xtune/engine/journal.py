@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 
 class Journal:
-    """A file of one JSON object a line, each with a "step". Only rank 0 writes."""
+    """A file of one JSON object a line, each with a "step"; made with the first. Only rank 0 writes."""
 
     def __init__(self, path: Path, *, keep_to: int = 0, write: bool = True) -> None:
         """Reads the lines up to step `keep_to` and drops those after it, and a last line that was cut off."""
@@ -26,16 +26,17 @@ class Journal:
             if row["step"] > keep_to:
                 break
             self.rows.append(row)
-        self._file = None
-        if write:
+        self._write = write
+        self._file: TextIO | None = None
+        if write and path.is_file():
             beside = path.with_name(f".{path.name}.partial")
             beside.write_text("".join(_line(row) for row in self.rows), encoding="utf-8")
             os.replace(beside, path)
-            self._file = path.open("a", encoding="utf-8")
 
     def append(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
-        if self._file is not None:
+        if self._write:
+            self._file = self._file or self.path.open("a", encoding="utf-8")
             self._file.write(_line(row))
             self._file.flush()
 
