@@ -40,15 +40,17 @@ WORDS = (
 
 
 def by_offsets(plain, monkeypatch):
-    """Edges that never look for the template's words."""
+    """Edges that never look for what stands before an answer."""
     slow = Edges(plain)
     monkeypatch.setattr(slow, "_lead", lambda *_: None)
+    monkeypatch.setattr(slow, "_leads_of_their_own", lambda *_: {})
     return slow
 
 
-def texts_and_runs():
-    texts = [words + answer for words in WORDS for answer in ANSWERS if answer]
-    lengths = [len(words) for words in WORDS for answer in ANSWERS if answer]
+def texts_and_runs(before="", after=""):
+    """Answers after words of the template; `before` and `after` make what stands before longer, and the answer."""
+    texts = [before + words + answer + after for words in WORDS for answer in ANSWERS if answer]
+    lengths = [len(before + words) for words in WORDS for answer in ANSWERS if answer]
     return texts, {at: [(begin, len(texts[at]))] for at, begin in enumerate(lengths)}
 
 
@@ -64,14 +66,44 @@ def test_words_of_the_template_tell_what_offsets_tell(vendors, folder, inside, m
     assert sum(map(bool, quick.leads.values())) >= 3  # else the test shows nothing
 
 
-def test_the_same_for_a_tokenizer_that_changes_the_text(monkeypatch):
-    """Its normalizer strips, composes and lowers; what stands at the edge may be gone."""
-    vocabulary = {letter: index for index, letter in enumerate(["<unk>", *"abcdefghijklmnopqrstuvwxyz\n[]/:.15é"])}
-    backend = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", fuse_unk=True))
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("folder", ["llama2", "llama3_1", "qwen3"])
+@pytest.mark.parametrize("question", ["[INST] Why? ", "“为什么？” é 🙂 "])
+def test_questions_before_answers_tell_what_offsets_tell(vendors, folder, inside, question, monkeypatch):
+    """Where words of the template are not all that stands before the answer."""
+    plain = PlainText(vendors(folder))
+    texts, runs = texts_and_runs(question * 9, " and so on" * 40)
+    quick = Edges(plain)
+    told = quick._leads_of_their_own(texts, [inside] * len(texts), runs)
+    assert len(told) > len(texts) / 2 and not quick.leads  # else the test shows nothing
+    found = quick.encode(texts, [inside] * len(texts), runs)
+    assert found == by_offsets(plain, monkeypatch).encode(texts, [inside] * len(texts), runs)
+
+
+VOCABULARY = {letter: index for index, letter in enumerate(["<unk>", *"abcdefghijklmnopqrstuvwxyz\n[]/:.15é▁", "▁y"])}
+
+
+def joins_letters_it_does_not_know():
+    backend = Tokenizer(models.BPE(VOCABULARY, [], unk_token="<unk>", fuse_unk=True))
     backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Strip(), normalizers.Lowercase()])
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    plain = PlainText(PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>"))
-    texts, runs = texts_and_runs()
+    return backend
+
+
+def strips_the_end():
+    """A space before an answer is gone where the text ends with it, and else becomes a token with the answer's y."""
+    backend = Tokenizer(models.BPE(VOCABULARY, [("▁", "y")], unk_token="<unk>"))
+    backend.normalizer = normalizers.Sequence([normalizers.Strip(left=False), normalizers.Lowercase()])
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
+    return backend
+
+
+@pytest.mark.parametrize("question", ["", "who é ab? 问 " * 9])
+@pytest.mark.parametrize("backend", [joins_letters_it_does_not_know, strips_the_end])
+def test_the_same_for_a_tokenizer_that_changes_the_text(backend, question, monkeypatch):
+    """What stands at the edge may be gone, or one with what follows."""
+    plain = PlainText(PreTrainedTokenizerFast(tokenizer_object=backend(), unk_token="<unk>"))
+    texts, runs = texts_and_runs(question, " ab" * len(question))
     inside = [True] * len(texts)
     assert Edges(plain).encode(texts, inside, runs) == by_offsets(plain, monkeypatch).encode(texts, inside, runs)
 

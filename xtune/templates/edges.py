@@ -39,10 +39,12 @@ class Edges:
     ) -> tuple[list[list[int]], dict[int, Runs]]:
         """The ids of each text; and of those with `runs` of characters, by index, the ids that stand in them whole.
 
-        Most of these are words of the template and then an answer: where their ids begin with those of the words, the
-        answer's begin there. For the others Rust is asked for offsets, which takes it a fifth longer.
+        Most of these are words of the template, or a question between such, and then an answer: where their ids begin
+        with the ids of what stands before the answer, the answer's begin there. For the others Rust is asked for
+        offsets, which takes it up to half as long again.
         """
         leads = {at: lead for at, places in runs.items() if (lead := self._lead(texts[at], inside[at], places))}
+        leads |= self._leads_of_their_own(texts, inside, {at: places for at, places in runs.items() if at not in leads})
         slow = runs.keys() - leads.keys()
         if slow:
             ids: list[list[int]] = [[]] * len(texts)
@@ -76,13 +78,23 @@ class Edges:
             self.leads[key] = self._ids_of_lead(*key)
         return self.leads[key]
 
+    def _leads_of_their_own(
+        self, texts: Sequence[str], inside: Sequence[bool], runs: Mapping[int, Runs]
+    ) -> dict[int, list[int]]:
+        """The ids of what stands before the one run of a text, such as a question, if that is a small part of it."""
+        if self.plain.start is None:
+            return {}
+        short = [at for at, [(begin, end), *_] in runs.items() if 3 * begin < end == len(texts[at])]
+        before = [texts[at][: runs[at][0][0]] for at in short]
+        encoded = self.plain.encode_with_offsets(before, [inside[at] for at in short])
+        whole = zip(short, before, encoded, strict=True)
+        return {at: ids for at, text, (ids, encoding) in whole if ids and _ends(encoding, text)}
+
     def _ids_of_lead(self, text: str, inside: bool) -> list[int]:
         """The ids of a text that others begin with; none where they do not end where the text does, or change as soon
         as a word follows."""
         (ids, encoding), (longer, _) = self.plain.encode_with_offsets([text, text + "a"], [inside, inside])
-        if encoding is None or not ids or encoding.offsets[-1][1] != len(text) or longer[: len(ids)] != ids:
-            return []
-        return ids
+        return ids if ids and _ends(encoding, text) and longer[: len(ids)] == ids else []
 
     def _split(self, encoding: Encoding | None, text: str, ids: list[int], inside: bool, place: int) -> Split:
         """By the offsets of a Rust encoding, where there are some; asking for one of them costs a hundredth of asking
@@ -111,6 +123,12 @@ class Edges:
             return len(self.plain.tokenizer.decode(ids[:count]))
 
         return Split(bisect_right(counts, place, key=length) - 1, bisect_left(counts, place, key=length))
+
+
+def _ends(encoding: Encoding | None, text: str) -> bool:
+    """Whether the last id ends where the text does."""
+    chars = encoding.token_to_chars(len(encoding) - 1) if encoding else None
+    return chars is not None and chars[1] == len(text)
 
 
 def _of(chosen: Sequence[int], *columns: Sequence[Any]) -> list[list[Any]]:
