@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from questions import question
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from xtune.data.feed import Feed
+from xtune.data.pipeline import Prepared, prepare
+from xtune.data.sources import open_source
 from xtune.templates.encode import Encoder
 from xtune.templates.template import ChatTemplate
 
@@ -52,3 +56,17 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return to_file
+
+
+@pytest.fixture
+def run(tmp_path: Path, encoder: Callable[..., Encoder], write: Callable[..., Path]) -> Callable[..., Prepared]:
+    """Prepares rows. Options of the encoder and of Feed go where they belong, the others to prepare()."""
+
+    def run_on(
+        *rows: Any, mapper: Any = question, system: str | None = None, weight: float = 1.0, **options: Any
+    ) -> Prepared:
+        made = encoder(**{name: options.pop(name) for name in ("max_length", "too_long", "learn") if name in options})
+        feed = Feed(open_source(write(list(rows))), mapper, system, weight)
+        return prepare([feed], made, **{"cache_dir": tmp_path / "cache", **options})
+
+    return run_on

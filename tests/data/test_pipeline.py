@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 import pickle
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,43 +15,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from questions import question, row
 
 from xtune.conversation import IGNORE, Conversation, Turn
-from xtune.data.dataset import SampleWriter
-from xtune.data.feed import BATCH, Feed, Mapped
+from xtune.data.feed import Feed
 from xtune.data.pipeline import Prepared, prepare
 from xtune.data.report import OTHER, REASONS, Report
 from xtune.data.sources import open_source
-from xtune.data.workers import encode_all
 from xtune.errors import DataError
 from xtune.mappers.preference import preference
 from xtune.templates.encode import Encoder
-
-
-def question(row: dict[str, Any]) -> Conversation:
-    if "q" not in row:
-        raise DataError(f"column 'q' is missing: got columns {', '.join(row)}; choose another mapper")
-    if not row["q"]:
-        return Conversation(())
-    return Conversation((Turn("user", row["q"]), Turn("assistant", row["a"], row.get("learn"))))
-
-
-@pytest.fixture
-def run(tmp_path: Path, encoder: Callable[..., Encoder], write: Callable[..., Path]) -> Callable[..., Prepared]:
-    """Prepares rows. Options of the encoder and of Feed go where they belong, the others to prepare()."""
-
-    def run_on(
-        *rows: Any, mapper: Any = question, system: str | None = None, weight: float = 1.0, **options: Any
-    ) -> Prepared:
-        made = encoder(**{name: options.pop(name) for name in ("max_length", "too_long", "learn") if name in options})
-        feed = Feed(open_source(write(list(rows))), mapper, system, weight)
-        return prepare([feed], made, **{"cache_dir": tmp_path / "cache", **options})
-
-    return run_on
-
-
-def row(number: int, answer: str = "yes") -> dict[str, str]:
-    return {"q": f"question {number}", "a": answer}
 
 
 def texts(prepared: Prepared, split: str = "train") -> list[str]:
@@ -322,98 +292,6 @@ def test_real_alpaca_files(shared: Path, tmp_path: Path) -> None:
     report = prepare([Feed(open_source(file), alpaca) for file in files], encoder, cache_dir=tmp_path).report
     assert report.read == sum(len(json.loads(file.read_text())) for file in files) and balanced(report)
     assert report.packs - report.fewest_packs <= 1
-
-
-def test_a_tokenizer_written_in_python_works_in_processes(
-    shared: Path, tmp_path: Path, write: Callable[..., Path]
-) -> None:
-    from xtune.models.load import load_tokenizer
-    from xtune.plugins import components
-
-    tokenizer = load_tokenizer(shared / "data/tokenizers/baichuan2")
-    assert not tokenizer.is_fast
-    encoder = Encoder(components([]).templates["baichuan2_chat"], tokenizer, max_length=64)
-    rows = [*(row(number, f"答案 {number}") for number in range(1100)), {"q": "\ud800", "a": "x"}]
-    prepared = prepare([Feed(open_source(write(rows)), question)], encoder, pack=False, cache_dir=tmp_path / "cache")
-    expected = encoder.encode_batch([question(one) for one in rows[:-1]])
-    assert prepared.report.dropped == {"a turn's text is not well-formed Unicode": 1}
-    for pack, encoded in zip(prepared.dataset.train, expected, strict=True):
-        assert np.array_equal(pack.ids, encoded.ids) and np.array_equal(pack.labels, encoded.labels)
-
-
-@pytest.mark.parametrize("before", ["true", None])
-def test_a_rust_tokenizer_works_in_as_many_threads_as_asked_for(
-    run: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch, before: str | None
-) -> None:
-    monkeypatch.setenv("RAYON_NUM_THREADS", "3")
-    if before is None:
-        monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
-    else:
-        monkeypatch.setenv("TOKENIZERS_PARALLELISM", before)
-    used = []
-    met = threading.Barrier(3, timeout=60)
-
-    def encode_batch(encoder: Encoder, conversations: list[Conversation]) -> list[Any]:
-        used.append((threading.get_ident(), os.environ["TOKENIZERS_PARALLELISM"]))
-        if len(used) <= 3:
-            met.wait()  # for three threads
-        return whole(encoder, conversations)
-
-    whole = Encoder.encode_batch
-    monkeypatch.setattr(Encoder, "encode_batch", encode_batch)
-    assert run(*(row(number) for number in range(4 * BATCH))).report.trained == 4 * BATCH
-    assert len(dict(used)) == 3 and threading.get_ident() not in dict(used)
-    assert {parallel for _, parallel in used} == {"false"}  # else Rust starts as many again in each
-    assert os.environ.get("TOKENIZERS_PARALLELISM") == before
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_nothing_is_left_behind_where_writing_fails(
-    run: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    def fail(*_: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(SampleWriter, "write", fail)
-    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
-    before = threading.active_count(), gc.get_threshold()
-    with pytest.raises((DataError, KeyboardInterrupt)) as raised:
-        run(*(row(number) for number in range(9 * BATCH)))
-    assert raised.value  # it is alive, and with it what its traceback holds
-    assert (threading.active_count(), gc.get_threshold()) == before
-    assert "TOKENIZERS_PARALLELISM" not in os.environ
-
-
-def test_two_that_prepare_at_once_leave_the_settings_of_the_process(
-    encoder: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The one that began first ends first."""
-
-    def of_process() -> tuple[Any, ...]:
-        return gc.get_threshold(), os.environ.get("TOKENIZERS_PARALLELISM")
-
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
-    before = of_process()
-    batch = Mapped([question(row(1))], ["row 1"], [1], [False])
-    first, second = (encode_all([batch] * 9, encoder()) for _ in range(2))
-    next(first), next(second)
-    during = of_process()
-    assert during != before
-    first.close()
-    assert of_process() == during
-    second.close()
-    assert of_process() == before
-
-
-def test_a_garbage_collector_that_is_off_stays_off(encoder: Callable[..., Encoder]) -> None:
-    before = gc.get_threshold()
-    gc.set_threshold(0)
-    try:
-        for _ in encode_all([Mapped([question(row(1))], ["row 1"], [1], [False])], encoder()):
-            assert gc.get_threshold()[0] == 0
-        assert gc.get_threshold()[0] == 0
-    finally:
-        gc.set_threshold(*before)
 
 
 def test_writing_and_opening_samples_does_not_import_pandas(tmp_path: Path) -> None:
