@@ -46,7 +46,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-
     from xtune.commands.console import quiet_libraries
     from xtune.engine.launch import check_launcher, processes_wanted, rank_environment, start
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xtune.data.report import Report
     from xtune.data.sources import Source
 
-BATCH = 256  # rows that the tokenizer takes in one call: what it makes of them stays in the processor's cache
+BATCH = 256  # rows that the tokenizer takes in one call
 PROBE = 20  # rows at the start of a data set that may not all be malformed
 
 EMPTY = "empty"

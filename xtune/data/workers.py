@@ -9,7 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from xtune.conversation import Conversation
 from xtune.data.feed import Mapped
 from xtune.data.source_row import well_formed
+from xtune.environment import variable
 from xtune.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 MOST_THREADS = 8  # Python's share of the work, a sixth, is done by one of them at a time: more than six hardly help
 COLLECT_AFTER = 100_000  # objects made and not yet freed: more than a few batches are
-PARALLEL = "TOKENIZERS_PARALLELISM"  # the Rust tokenizers look it up in each call
 
 
 class Encoded(Protocol):
@@ -93,7 +93,8 @@ def _cores() -> int:
 
 
 _LOCK = Lock()
-_BEFORE: list[tuple[tuple[int, int, int], str | None]] = []  # the settings to come back to, one for each that prepares
+_SETTINGS = ExitStack()  # of _quick_process, to be undone
+_preparing = 0  # how many prepare data just now
 
 
 @contextmanager
@@ -104,22 +105,22 @@ def _quick_process() -> Iterator[None]:
     call, and leave memory that another thread frees. And Python's garbage collector, which walks all objects there are,
     is kept from doing so for every few batches: that took a tenth of Python's time.
     """
+    global _preparing
     with _LOCK:
-        _BEFORE.append(_BEFORE[0] if _BEFORE else (gc.get_threshold(), os.environ.get(PARALLEL)))
-        first, *others = gc.get_threshold()
-        if first:  # else it is off
-            gc.set_threshold(max(first, COLLECT_AFTER), *others)
-        os.environ[PARALLEL] = "false"
+        _preparing += 1
+        if _preparing == 1:
+            _SETTINGS.enter_context(variable("TOKENIZERS_PARALLELISM", "false"))  # Rust looks it up in each call
+            _SETTINGS.callback(gc.set_threshold, *gc.get_threshold())
+            first, *others = gc.get_threshold()
+            if first:  # else it is off
+                gc.set_threshold(max(first, COLLECT_AFTER), *others)
     try:
         yield
     finally:
         with _LOCK:
-            threshold, parallel = _BEFORE.pop()
-            if not _BEFORE:
-                gc.set_threshold(*threshold)
-                del os.environ[PARALLEL]
-                if parallel is not None:
-                    os.environ[PARALLEL] = parallel
+            _preparing -= 1
+            if not _preparing:
+                _SETTINGS.close()
 
 
 _OF_WORKER: list[Encoder] = []  # in a worker process, its encoder: sent once, not with each batch

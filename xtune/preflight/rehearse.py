@@ -7,9 +7,8 @@ the tokenizer and the data, where they are not on this machine, by small ones, a
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +21,7 @@ from xtune.convert.pth_to_hf import pth_to_hf
 from xtune.engine import launch
 from xtune.engine.checkpoint import list_checkpoints, read_manifest
 from xtune.engine.train import Result, train_run
+from xtune.environment import variable
 from xtune.errors import XtuneError
 from xtune.plugins import components
 from xtune.preflight.small_config import NEW_TOKENS, Small, make_small
@@ -90,7 +90,7 @@ def rehearse(config: Config, tell: Callable[[Stage], None] = lambda stage: None)
         folder = Path(place)
         run = stages.run("resolve", lambda: resolve(config), tell_names)
         small = stages.run("make small", lambda: make_small(run, folder), tell_small)
-        with own_cache(folder / "cache"):
+        with variable("XTUNE_CACHE", str(folder / "cache")):  # the user's is for real data
             run_small(small.config, folder, stages)
     return Rehearsal(stages.done, small.replaced, small.not_checked)
 
@@ -126,20 +126,6 @@ def chat(model: Path) -> str:
     session.max_new_tokens = NEW_TOKENS
     answer = session.ask(QUESTION)
     return f"{QUESTION} -> {len(answer)} characters"
-
-
-@contextmanager
-def own_cache(folder: Path) -> Iterator[None]:
-    """Keeps what is prepared from small data out of the user's cache."""
-    before = os.environ.get("XTUNE_CACHE")
-    os.environ["XTUNE_CACHE"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["XTUNE_CACHE"]
-        else:
-            os.environ["XTUNE_CACHE"] = before
 
 
 def tell_names(run: Run) -> str:

@@ -179,7 +179,7 @@ class _Writer:
         if index and self.turns[index - 1].role == "assistant":
             self.write("between", self.all)
         start = len(self.out)
-        learn = self.all if turn.learn is None else bool(turn.learn)
+        learn = _learnt(turn, self.all)
         name = "user" if self.system is None else "system_in_user"
         self.write(name, self.all, turn.text, learn)
         of_template = not self.form.parts[name][0].slot  # and no question that says the same
@@ -191,14 +191,14 @@ class _Writer:
     def tool(self, index: int, turn: Turn) -> None:
         if not index or self.turns[index - 1].role != "tool":
             self.write("tools_begin", self.all)
-        self.write("tool", self.all, turn.text, self.all if turn.learn is None else bool(turn.learn))
+        self.write("tool", self.all, turn.text, _learnt(turn, self.all))
         if index + 1 == len(self.turns) or self.turns[index + 1].role != "tool":
             self.write("tools_end", self.all)
 
     def answer(self, index: int, turn: Turn) -> None:
         template = self.form.template
         last = index + 1 == len(self.turns)
-        learn = (self.every or index == self.last_answer) if turn.learn is None else bool(turn.learn)
+        learn = _learnt(turn, self.every or index == self.last_answer)
         name, text, thinking, after = "answer", turn.text, "", turn.text
         if template.thinking is not None:
             thinking, text, after = split_thinking(text)
@@ -225,6 +225,11 @@ class _Writer:
             self.write("thinking_prompt", self.all)
         else:
             self.write("close", self.all)
+
+
+def _learnt(turn: Turn, usual: bool) -> bool:
+    """What the turn says of itself; else what is usual."""
+    return usual if turn.learn is None else bool(turn.learn)
 
 
 def split_thinking(text: str) -> tuple[str, str, str]:
