@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from xtune.config.override import apply_overrides, parse_overrides
 from xtune.errors import ConfigError, UnknownName
+from xtune.foreign import wanted
 from xtune.plugins import components
+from xtune.text import shown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
     from xtune.config.schema import Config
     from xtune.registry import ConfigRegistry
-
-
-PLAINER = {
-    "model_type": "be a section with keys",
-    "dict_type": "be a section with keys",
-    "too_short": "have at least one entry",
-}
-"""What a value should do, in place of pydantic's own words, by its kinds of errors."""
 
 
 def list_configs() -> list[str]:
@@ -115,8 +109,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
         return f"{begin}unknown key: got {key}; {_nearest(key, model)}{more}"
     if first["type"] == "missing":
         return f"{begin}key {key} is missing; add it{more}"
-    wanted = PLAINER.get(first["type"]) or re.sub(r"^\w+ should ", "", first["msg"])
-    return f"{begin}{key} should {wanted}: got {first['input']!r}; change it{more}"
+    return f"{begin}{key} should {wanted(first)}: got {shown(first['input'])}; change it{more}"
 
 
 def _nearest(key: str, model: type[BaseModel]) -> str:
