@@ -138,7 +138,7 @@ def prepare(args: argparse.Namespace) -> tuple[Any, Any, list[Any]]:
     }
     run = resolve(validate(values, "bench_train"))
     packs = run.prepare_data(run.load_tokenizer()).dataset.train
-    order = [int(index) for index in packs.order(0, 0)[: args.batch * args.steps]]
+    order = [int(index) for index in packs.order(0, 0, args.batch)[: args.batch * args.steps]]
     return run, build_model(run, None), [packs[index] for index in order]
 
 
@@ -226,7 +226,7 @@ class CpuClock(Hook):
 class InOrder(list[Any]):
     """Packs that are taken as they lie."""
 
-    def order(self, seed: int, epoch: int) -> Any:
+    def order(self, seed: int, epoch: int, step: int) -> Any:
         import numpy as np
 
         return np.arange(len(self))

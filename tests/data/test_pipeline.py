@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from questions import question, row
 
 from xtune.conversation import IGNORE, Conversation, Turn
@@ -222,34 +220,6 @@ def test_several_data_sets_are_mixed(
     prepared = prepare(feeds, encoder(), pack=False, cache_dir=tmp_path / "cache")
     where = [prepared.dataset.train.where(pack) for pack in range(len(prepared.dataset.train))]
     assert where == [["one.jsonl, line 1"], ["one.jsonl, line 2"], ["two.jsonl, line 1"], ["two.jsonl, line 1"]]
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 900), st.integers(0, 3), st.integers(0, 3))
-def test_order_is_a_permutation_that_depends_on_seed_and_epoch(packs: int, seed: int, epoch: int) -> None:
-    from xtune.data.order import grouped_by_length, shuffled
-
-    lengths = np.random.default_rng(7).integers(1, 500, packs)
-    for order in (shuffled(packs, seed, epoch), grouped_by_length(lengths, seed, epoch)):
-        assert sorted(order.tolist()) == list(range(packs))
-    assert np.array_equal(shuffled(packs, seed, epoch), shuffled(packs, seed, epoch))
-    if packs > 100:
-        assert not np.array_equal(shuffled(packs, seed, epoch), shuffled(packs, seed, epoch + 1))
-        assert not np.array_equal(grouped_by_length(lengths, seed, 0), grouped_by_length(lengths, seed, 1))
-
-
-def test_batches_of_single_samples_are_padded_little() -> None:
-    from xtune.data.order import grouped_by_length, shuffled
-
-    lengths = np.random.default_rng(0).lognormal(5, 0.8, 10_000).astype(int) + 1
-
-    def padded(order: np.ndarray) -> float:
-        batches = lengths[order][: len(order) // 8 * 8].reshape(-1, 8)
-        return float((batches.max(axis=1, keepdims=True) - batches).sum() / lengths.sum())
-
-    assert padded(grouped_by_length(lengths, 0, 0)) < 0.05 < 0.5 < padded(shuffled(len(lengths), 0, 0))
-    means = lengths[grouped_by_length(lengths, 0, 0)][:9984].reshape(-1, 64).mean(axis=1)
-    assert abs(np.corrcoef(means[1:], means[:-1])[0, 1]) < 0.3  # short and long stretches take turns
 
 
 def test_packs_survive_the_way_to_a_worker_process(run: Callable[..., Prepared]) -> None:

@@ -38,7 +38,9 @@ class Packs:
         whole = (list(chain(*chosen)), list(chain(*labels)), lengths)
         return Pack(*(np.array(part, dtype=np.int32) for part in whole))
 
-    def order(self, seed: int, epoch: int) -> np.ndarray:
+    order_name = "shuffled"
+
+    def order(self, seed: int, epoch: int, step: int) -> np.ndarray:
         return np.random.default_rng((seed, epoch)).permutation(len(self))
 
 

@@ -36,7 +36,7 @@ def run(out: Path, options: dict[str, Any]) -> None:
     tiny = TinyRun(config)
     # a step holds the same 16 samples, as 16 rows or as 4 packs of 4; the last step of an epoch holds 6
     packs = Packs(make_samples(54), options.get("per_pack", 1))
-    packs.order = lambda seed, epoch: list(range(len(packs)))  # type: ignore[method-assign]
+    packs.order = lambda seed, epoch, step: list(range(len(packs)))  # type: ignore[method-assign]
     plan = build.build_plan(config, packs)
     model = build.build_model(tiny, None)
     parallel = build.build_parallel(tiny, model, plan)

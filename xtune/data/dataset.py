@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from xtune.conversation import IGNORE
-from xtune.data.order import grouped_by_length, shuffled
+from xtune.data.order import GROUPED, SHUFFLED, grouped_in_steps, shuffled
 from xtune.data.pack import Layout, Pack
 
 if TYPE_CHECKING:
@@ -144,11 +144,15 @@ class Packs:
         """The places of the rows that a pack was made of, in order."""
         return [self.samples.where(sample) for sample in self.layout[pack].tolist()]
 
-    def order(self, seed: int, epoch: int) -> np.ndarray:
-        """The indices of all packs in the order of one epoch. Single samples come in stretches of like length."""
-        if self.packed:
-            return shuffled(len(self), seed, epoch)
-        return grouped_by_length(self.lengths, seed, epoch)
+    def order(self, seed: int, epoch: int, step: int) -> np.ndarray:
+        """The indices of all packs in the order of one epoch, of which each step takes `step`."""
+        order = shuffled(len(self), seed, epoch)
+        return order if self.packed else grouped_in_steps(order, self.lengths, step)
+
+    @property
+    def order_name(self) -> str:
+        """Names the rule of `order`: a run never goes on with another one."""
+        return SHUFFLED if self.packed else GROUPED
 
 
 class Dataset(NamedTuple):

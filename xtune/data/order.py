@@ -1,11 +1,11 @@
-"""The order in which an epoch visits its packs. It depends on seed and epoch alone, never on how batches are cut."""
+"""The order in which an epoch visits its packs: random, and a function of data, seed, epoch and the size of a step."""
 
 from __future__ import annotations
 
 import numpy as np
 
-BLOCK = 4096  # packs sorted by length at once: so many that neighbours are alike, so few that each epoch's differ
-RUN = 64  # packs of like length in a row: what a batch, or a step of several micro-batches, takes its rows from
+SHUFFLED = "shuffled"
+GROUPED = "shuffled, by length within a step"
 
 
 def shuffled(packs: int, seed: int, epoch: int) -> np.ndarray:
@@ -13,15 +13,11 @@ def shuffled(packs: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(packs)
 
 
-def grouped_by_length(lengths: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """A permutation in which stretches of RUN indices have like lengths, and the stretches come in random order.
+def grouped_in_steps(order: np.ndarray, lengths: np.ndarray, step: int) -> np.ndarray:
+    """`order` with each stretch of `step` indices sorted by length, the longest first.
 
-    Batches of single samples are then padded little, while short and long ones still take turns.
+    Micro-batches, and the ranks that compute at the same time, get samples of like length, and the largest batch comes
+    first, where memory that does not suffice shows at once. Which samples a step has stays random: steps of like
+    length would weigh the tokens of short samples more, because a step's loss is divided by its own tokens.
     """
-    random = np.random.default_rng((seed, epoch))
-    order = random.permutation(len(lengths))
-    for start in range(0, len(order), BLOCK):
-        block = order[start : start + BLOCK]
-        order[start : start + BLOCK] = block[np.argsort(lengths[block], kind="stable")]
-    runs = [order[start : start + RUN] for start in range(0, len(order), RUN)]
-    return np.concatenate([runs[run] for run in random.permutation(len(runs))]) if runs else order
+    return order[np.lexsort((-lengths[order], np.arange(len(order)) // step))]

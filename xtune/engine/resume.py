@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from xtune.data.order import SHUFFLED
 from xtune.engine.checkpoint import CONFIG_FILE, RUN_FILE, discard, find_checkpoint, list_checkpoints
 from xtune.errors import CheckpointError
 from xtune.strategies.distributed import ranks
@@ -69,6 +70,7 @@ def _find(work_dir: Path, resume: str | Path, about: dict[str, Any]) -> Path | N
         packs_now=about["packs_a_step"],
     )
     check_data(before["data"]["fingerprint"], about["data"]["fingerprint"])
+    check_order(before["data"], about["data"])
     mine = list_checkpoints(work_dir)
     if found.resolve() in [path.resolve() for path in mine]:
         for later in mine[[path.resolve() for path in mine].index(found.resolve()) + 1 :]:
@@ -103,6 +105,15 @@ def check_data(before: str, now: str) -> None:
         raise CheckpointError(
             "cannot resume with other data: the prepared rows are not those of the checkpoint; "
             "put the data back, or use another work dir"
+        )
+
+
+def check_order(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Compares the rules of the order. Older checkpoints name none: only packed rows came shuffled."""
+    if before.get("order", SHUFFLED) != now["order"]:
+        raise CheckpointError(
+            f"cannot resume: the checkpoint's version of xtune took the rows in another order, now `{now['order']}`; "
+            "start in another work dir, or resume with the version that is named in the checkpoint's xtune_run.json"
         )
 
 

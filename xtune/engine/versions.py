@@ -45,7 +45,12 @@ def describe_run(run: Run, plan: Plan, report: Any) -> dict[str, Any]:
     """What a run is, as JSON values: config, data, steps, versions, plugins, device."""
     return {
         "config": run.config.model_dump(mode="json"),
-        "data": {"packs": len(plan.packs), "fingerprint": fingerprint(plan.packs), "report": report.to_json()},
+        "data": {
+            "packs": len(plan.packs),
+            "fingerprint": fingerprint(plan.packs),
+            "order": plan.packs.order_name,
+            "report": report.to_json(),
+        },
         "packs_a_step": plan.global_batch,
         "steps": plan.steps,
         "ranks": plan.ranks,
