@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2] / "xtune"
 
 LAYERS = {
-    0: ["errors", "registry", "hookspecs", "units", "environment", "text", "foreign"],
+    0: ["errors", "registry", "hookspecs", "units", "environment", "text", "foreign", "atomic"],
     1: ["config", "conversation", "location", "plugins", "plugin_checks"],
     2: ["models", "templates", "mappers", "data", "strategies"],
     3: ["catalogue", "contradictions", "resolve"],

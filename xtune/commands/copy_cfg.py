@@ -61,17 +61,13 @@ def annotated(source: Path) -> str:
 
 def write(target: Path, text: str, *, force: bool) -> None:
     """Writes the whole file or nothing. Raises ConfigError for one that is there, unless `force`."""
-    import os
-    from contextlib import suppress
+    from xtune.atomic import whole_file
 
     if target.exists() and not force:
         raise ConfigError(f"{target} exists; give another folder, or --force to overwrite it")
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, target)
+        with whole_file(target) as beside:
+            beside.write_text(text, encoding="utf-8")
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         raise ConfigError(f"{target} cannot be written: {error.strerror}; give another folder") from error

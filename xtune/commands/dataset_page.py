@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -10,6 +9,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from xtune import __version__
+from xtune.atomic import whole_file
 from xtune.data.report import share
 from xtune.errors import DataError
 
@@ -42,10 +42,9 @@ def page(name: str, config: Config, report: Report, samples: Sequence[Shown], le
 
 def write_page(path: Path, html: str) -> None:
     """Writes the page beside its place and renames it. Raises DataError where it cannot be written."""
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(html, encoding="utf-8", errors="replace")
-        os.replace(part, path)
+        with whole_file(path) as beside:
+            beside.write_text(html, encoding="utf-8", errors="replace")
     except OSError as error:
         raise DataError(f"page {path} cannot be written: got {error.strerror}; give --html another file") from error
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from xtune import atomic
 from xtune.errors import XtuneError
 
 
@@ -19,26 +18,35 @@ def whole_folder(out: str | Path, *, force: bool = False) -> Iterator[Path]:
     On any error, Ctrl-C included, nothing is left. An existing `out` is an error unless `force`, and then it is
     replaced only at the end. Raises XtuneError.
     """
-    out = Path(out)
-    if out.exists() and not force:
+    out = Path(os.path.abspath(out))
+    if os.path.islink(out):
+        raise XtuneError(f"output is a link: got {out} -> {os.readlink(out)}; give that folder, or delete the link")
+    if os.path.exists(out) and not force:
         raise XtuneError(f"output exists already: got {out}; choose another, or replace it with --force")
+    made = [parent for parent in out.parents if not os.path.exists(parent)]
+    done = False
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise XtuneError(f"output cannot be written: {error}; choose another folder") from error
-    try:
-        yield stage
-        stage.chmod(0o755)
-        if out.is_dir():
-            old = out.with_name(f"{stage.name}-old")
-            os.rename(out, old)
-            os.rename(stage, out)
-            shutil.rmtree(old)
-        else:
-            out.unlink(missing_ok=True)
-            os.rename(stage, out)
-    except OSError as error:
-        raise XtuneError(f"output {out} cannot be written: {error}; nothing was left there") from error
+        with atomic.workshop(out, wait=False) as place, atomic.whole_folder(out, place / "new", sync=True) as stage:
+            yield stage
+        done = True
+    except BlockingIOError as error:
+        raise XtuneError(f"another process is writing {out}; wait for it, or choose another folder") from error
+    except Exception as error:
+        refused = None if isinstance(error, XtuneError) else atomic.system_error(error)
+        if refused is None or refused.errno is None:
+            raise
+        kept = "what was there is kept" if os.path.exists(out) else "nothing was left there"
+        if (file := refused.filename) and refused.filename2 is None and not _belongs(Path(file), out):
+            raise XtuneError(f"file cannot be read: got {file}: {refused.strerror}; {kept}") from error
+        raise XtuneError(
+            f"output cannot be written: got {out}: {refused.strerror}; {kept}: make room, or choose another folder"
+        ) from error
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        for parent in made if not done else []:
+            with suppress(OSError):  # it holds something else by now
+                parent.rmdir()
+
+
+def _belongs(file: Path, out: Path) -> bool:
+    """Whether a file that the system refused is `out`, is being written for it, or is a folder above it."""
+    return file in (out, *out.parents) or atomic.workplace(out) in (file, *file.parents)

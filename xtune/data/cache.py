@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xtune.atomic import whole_folder
 from xtune.data.content import file_digest, text_digest
 from xtune.errors import DataError
 from xtune.location import cache_root
@@ -115,18 +115,12 @@ def clear(root: Path) -> tuple[int, int]:
 def _build(folder: Path, build: Callable[[Path], dict[str, Any]]) -> None:
     """Fills a folder beside `folder` and renames it. The lock is held: what lies there is left of a killed process."""
     stage = folder.with_name(folder.name + ".part")
-    shutil.rmtree(stage, ignore_errors=True)
-    try:
-        stage.mkdir()
+    with whole_folder(folder, stage):
         told = build(stage)
         files = {file.name: [file.stat().st_size, file_digest(file)] for file in sorted(stage.iterdir())}
         entry = {"files": files, "about": {**told, "made": time.strftime("%Y-%m-%d %H:%M")}}
         index = {"check": text_digest(_canonical(entry)), "entry": entry}
         (stage / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
-        os.rename(stage, folder)
-    except BaseException:  # Ctrl-C too leaves nothing behind
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
 
 
 def _lock(folder: Path, wait: bool = True) -> Any:

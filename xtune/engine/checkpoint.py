@@ -27,6 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from xtune.atomic import flush, give_usual_rights, system_error, whole_file
 from xtune.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ def staging_folder(work_dir: Path, step: int) -> Path:
 def publish(work_dir: Path, step: int, facts: dict[str, Any]) -> Path:
     """Makes a checkpoint of the staging folder: flushes, hashes, writes the manifest with `facts`, renames."""
     staging, final = staging_folder(work_dir, step), work_dir / FOLDER / f"step_{step}"
+    give_usual_rights(staging)
     files = sorted(path for path in staging.rglob("*") if path.is_file())
     manifest = {"format": FORMAT, "step": step, **facts, "files": {}}
     for file in files:
@@ -150,34 +152,25 @@ def write_json(path: Path, value: Any) -> None:
 
 def replace_json(path: Path, value: Any) -> None:
     """Replaces a JSON file: a reader sees the old one or the new one."""
-    beside = path.with_name(f".{path.name}.partial")
-    write_json(beside, value)
-    os.replace(beside, path)
+    with whole_file(path) as beside:
+        write_json(beside, value)
 
 
 def told_as_checkpoint_error(step: int, work_dir: Path, write: Callable[[], None]) -> str | None:
     """Calls `write`. What the disk refuses comes back as one line; the staging folder is deleted then."""
-    from safetensors import SafetensorError
-
     try:
         write()
         return None
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
+        refused = system_error(error)
+        if refused is None:
+            raise
         shutil.rmtree(staging_folder(work_dir, step), ignore_errors=True)
         good = [path.name for path in list_checkpoints(work_dir)]
         return (
-            f"the checkpoint of step {step} cannot be written to {work_dir}: {_reason(error)}; "
+            f"the checkpoint of step {step} cannot be written to {work_dir}: {_reason(refused)}; "
             f"make room or rights there ({', '.join(good) or 'no earlier checkpoint'} kept)"
         )
-
-
-def flush(path: Path) -> None:
-    """fsync of a file or a folder."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sha256(path: Path) -> str:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from xtune.atomic import whole_file
+
 
 class Journal:
     """A file of one JSON object a line, each with a "step"; made with the first. Only rank 0 writes."""
@@ -29,9 +31,8 @@ class Journal:
         self._write = write
         self._file: TextIO | None = None
         if write and path.is_file():
-            beside = path.with_name(f".{path.name}.partial")
-            beside.write_text("".join(_line(row) for row in self.rows), encoding="utf-8")
-            os.replace(beside, path)
+            with whole_file(path) as beside:
+                beside.write_text("".join(_line(row) for row in self.rows), encoding="utf-8")
 
     def append(self, row: dict[str, Any]) -> None:
         self.rows.append(row)

@@ -7,15 +7,13 @@ quantisation of one's own. So the first use writes a folder of safetensors to th
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import tempfile
 from contextlib import redirect_stderr
 from hashlib import blake2b
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from xtune.atomic import system_error, whole_folder, workshop
 from xtune.errors import ModelError
 from xtune.location import cache_root
 
@@ -27,25 +25,17 @@ def gguf_folder(file: Path) -> Path:
     folder = cache_root() / "gguf" / f"{file.stem}-{content_key(file)}"
     if folder.is_dir():
         return folder
-    log.info("converting %s to a model folder, once: %s", file.name, folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=".stage-", dir=folder.parent))
-    except OSError as error:
-        raise ModelError(
-            f"GGUF file {file} cannot be converted: {error}; set XTUNE_CACHE to a folder with room"
-        ) from error
-    try:
-        with redirect_stderr(StringIO()):  # transformers' progress bars: not all of them can be turned off
-            convert(file, stage)
-        if not folder.is_dir():  # another process may have been faster
-            os.rename(stage, folder)
+        with workshop(folder, wait=True) as place:
+            if not folder.is_dir():  # another process may have been faster
+                log.info("converting %s to a model folder, once: %s", file.name, folder)
+                with whole_folder(folder, place / "new") as stage, redirect_stderr(StringIO()):  # for progress bars
+                    convert(file, stage)
     except Exception as error:  # a damaged file fails anywhere in its reader, with whatever error that brings
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        cure = "set XTUNE_CACHE to a folder with room" if "space left" in reason else "is the download complete?"
+        refused = system_error(error)
+        cure = "set XTUNE_CACHE to a folder with room" if refused and refused.errno else "is the download complete?"
         raise ModelError(f"GGUF file {file} cannot be converted: {reason.rstrip('.')}; {cure}") from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
     return folder
 
 

@@ -60,7 +60,7 @@ def save_loss(metrics: Rows, evaluations: Rows, path: Path) -> None:
     """Writes the loss curve as a PNG file."""
     figure = _figure(7.5, 4.0)
     _draw_loss(figure.subplots(), metrics, evaluations)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, format="png", dpi=150)
 
 
 @styled

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from xtune.atomic import whole_file
 from xtune.config.write import dump
 from xtune.data.report import Report
 from xtune.engine.hooks.hook import Hook, RunFacts
@@ -30,9 +31,10 @@ class ReportHook(Hook):
         if not facts.metrics:
             return
         try:
-            save_loss(facts.metrics, facts.evaluations, facts.work_dir / "loss.png")
-            page = render_report(facts, reason)
-            (facts.work_dir / "report.html").write_text(page, encoding="utf-8")
+            with whole_file(facts.work_dir / "loss.png") as beside:
+                save_loss(facts.metrics, facts.evaluations, beside)
+            with whole_file(facts.work_dir / "report.html") as beside:
+                beside.write_text(render_report(facts, reason), encoding="utf-8")
         except OSError as error:  # what was trained is safe; only its picture is not
             log.warning("the report cannot be written to %s: %s", facts.work_dir, error.strerror)
 
