@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from xtune import atomic
-from xtune.convert.folder import whole_folder
 from xtune.errors import XtuneError
+from xtune.export.folder import whole_folder
 
 
 def text(folder):
@@ -113,7 +113,7 @@ def test_a_place_that_cannot_be_is_one_line(name, tmp_path):
 
 KILLED = """
 import os, signal, sys
-from xtune.convert.folder import whole_folder
+from xtune.export.folder import whole_folder
 moment, out = int(sys.argv[1]), sys.argv[2]
 renames, rename = 0, os.rename
 def dying(*args):

@@ -7,7 +7,7 @@ import pytest
 import xtune
 from xtune.config.source import validate
 from xtune.errors import ConfigError, DataError, UnknownName
-from xtune.plugins import components
+from xtune.registries import components
 from xtune.resolve import resolve
 
 

@@ -6,10 +6,10 @@ import sys
 import pytest
 
 import xtune
-from xtune.chat.open import choose_template
 from xtune.config.source import validate
 from xtune.errors import ConfigError
-from xtune.plugins import Components, Plugin
+from xtune.generate.open import choose_template
+from xtune.registries import Components, Plugin
 from xtune.resolve import bind_mapper, find_template, resolve
 
 MODULE = """

@@ -172,9 +172,9 @@ def xtune(rows: Path, tokenizer: str, threads: int) -> Result:
 
     from xtune import __version__
     from xtune.data.feed import Feed
-    from xtune.data.pipeline import prepare
-    from xtune.data.sources import open_source
+    from xtune.data.prepare import prepare
     from xtune.mappers.alpaca import alpaca
+    from xtune.sources.source import open_source
     from xtune.templates.encode import Encoder
     from xtune.templates.render import find_template
 

@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from xtune.engine.hooks.hook import Hook
+from xtune.callbacks.callback import Hook
 
 RANK, RATE = 64, 2e-4
 WARM_STEPS = 2
@@ -111,8 +111,8 @@ def prepare(args: argparse.Namespace) -> tuple[Any, Any, list[Any]]:
     import torch
 
     from xtune.config.source import validate
-    from xtune.engine.build import build_model
     from xtune.resolve import resolve
+    from xtune.training.build import build_model
 
     torch.set_num_threads(args.threads)
     name, path = "smollm2_135m_instruct", args.model
@@ -146,9 +146,9 @@ def random_model(name: str, folder: Path) -> str:
     """A folder with a registered model's shape, random weights and a small tokenizer; made once, for both sides."""
     import torch
 
-    from xtune.plugins import components
-    from xtune.preflight.memory import build
-    from xtune.preflight.small_tokenizer import make_tokenizer
+    from xtune.estimate.memory import build
+    from xtune.registries import components
+    from xtune.rehearse.small_tokenizer import make_tokenizer
 
     if not folder.is_dir():
         found = components()
@@ -163,13 +163,13 @@ def used_share(args: argparse.Namespace, run: Any, tokens_a_second: float) -> fl
     """Model FLOPs utilisation; None on a device whose peak is not known."""
     import torch
 
-    from xtune.preflight.plan import flops_a_token, need, setting_of
+    from xtune.estimate.plan import flops_a_token, need, setting_of
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     peak = next((flops for part, flops in PEAK_FLOPS.items() if part in device), None)
     if peak is None:
         return None
-    from xtune.preflight.memory import trained_parameters
+    from xtune.estimate.memory import trained_parameters
 
     trained = trained_parameters(run.model.config, run.tuning)
     needed = need(run.model, run.tuning, trained, "adamw", setting_of(run.config, 1, 80.0))
@@ -180,10 +180,10 @@ def used_share(args: argparse.Namespace, run: Any, tokens_a_second: float) -> fl
 def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
     from importlib.metadata import version
 
-    from xtune.engine import build
-    from xtune.engine.journal import Journal
-    from xtune.engine.loop import Loop, memory_gib
-    from xtune.engine.plan import Plan
+    from xtune.checkpoints.journal import Journal
+    from xtune.data.schedule import Plan
+    from xtune.training import build
+    from xtune.training.loop import Loop, memory_gib
 
     run, model, packs = prepare(args)
     tokenizer = run.load_tokenizer()
@@ -239,7 +239,7 @@ def train_with_trl(args: argparse.Namespace) -> dict[str, Any]:
     from torch.utils.data import SequentialSampler
     from transformers import TrainerCallback
 
-    from xtune.engine.loop import memory_gib
+    from xtune.training.loop import memory_gib
 
     run, model, packs = prepare(args)
     rows = [

@@ -17,13 +17,13 @@ CAUSES = {
         "Names and options in a config",
         "A config names a component with an option that it does not have, or a file or function that is not there.",
     ),
-    "contradictions.py": (
+    "rules.py": (
         "Settings that contradict each other",
         "Two settings of a config cannot both hold, or one is beyond what the model can do. The line names both.",
     ),
     "registry.py": ("Packages of configs", "A plugin names a package of configs that cannot be found."),
-    "plugins.py": ("Choosing plugins", "`XTUNE_PLUGINS` asks for a distribution that is not installed."),
-    "plugin_checks.py": (
+    "registries.py": ("Choosing plugins", "`XTUNE_PLUGINS` asks for a distribution that is not installed."),
+    "plugins/checks.py": (
         "Plugins",
         "A plugin is installed that cannot be imported, does not fit the hooks, is there twice, or asks for another "
         "version of xtune. `xtune plugins` shows which, and works all the same. The beginning of the line names what "
@@ -35,11 +35,11 @@ CAUSES = {
         "such rows are dropped and counted; where a file begins with nothing else, it is the wrong mapper. "
         "`xtune check-custom-dataset FILE` shows which mapper fits, and `options` gives columns other names.",
     ),
-    "data/source": (
+    "sources": (
         "Finding and opening data",
         "The path, the glob, the split or the package is not there, or is of a kind that xtune does not read.",
     ),
-    "data/formats": (
+    "sources/table.py": (
         "Broken data files",
         "The file is not what its suffix says, is cut off, or has another encoding than UTF-8.",
     ),
@@ -63,39 +63,42 @@ CAUSES = {
         "Old model families",
         "The checkpoint has a setting, or is asked for an attention or a layout, that its native class does not have.",
     ),
-    "strategies/tuning": ("Tuning", "The options of the tuning do not fit the model: see `tuning.targets`."),
-    "strategies/distributed": (
+    "tuning": ("Tuning", "The options of the tuning do not fit the model: see `tuning.targets`."),
+    "distributed": (
         "Spreading a run",
         "The strategy and the number of processes do not go together, or the DeepSpeed file cannot be used.",
     ),
-    "engine": (
+    "training": (
         "Training",
         "Settings contradict each other, or the numbers of a step are no longer finite. Such a step never reaches the "
         "weights, and the newest checkpoint stays good.",
     ),
-    "engine/launch.py": ("Starting processes", "The variables of the launcher are missing or are no numbers."),
-    "engine/workplace.py": ("The work dir", "The folder is in use, holds another run, or cannot be written to."),
-    "engine/hooks": ("Visualizers", "A visualizer of the config cannot be started: a package or a login is missing."),
-    "engine/checkpoint.py": (
+    "dist/launch.py": ("Starting processes", "The variables of the launcher are missing or are no numbers."),
+    "checkpoints/work_dir.py": ("The work dir", "The folder is in use, holds another run, or cannot be written to."),
+    "callbacks": ("Visualizers", "A visualizer of the config cannot be started: a package or a login is missing."),
+    "checkpoints/checkpoint.py": (
         "Checkpoints",
         "A checkpoint is missing, incomplete or changed. `--resume auto` takes the newest good one and says so.",
     ),
-    "engine/resume.py": (
+    "checkpoints/resume.py": (
         "Going on with a run",
         "What is resumed has other data, another batch or another config than before, so that it could not end with "
         "the same weights.",
     ),
-    "engine/save.py": (
+    "checkpoints/save.py": (
         "State in a checkpoint",
         "The checkpoint was written by another strategy, with another number of processes, or for another model.",
     ),
-    "engine/state.py": ("Optimizer state", "The checkpoint's optimizer state is that of another run."),
-    "convert": (
+    "checkpoints/state.py": ("Optimizer state", "The checkpoint's optimizer state is that of another run."),
+    "export": (
         "Converting and merging",
         "The output is in the way, or the checkpoint, the adapter or the model is of another kind than asked for.",
     ),
-    "chat": ("Chat", "The model has no template stored beside it, or the conversation has outgrown its context."),
-    "preflight": (
+    "generate": ("Chat", "The model has no template stored beside it, or the conversation has outgrown its context."),
+    "check.py": ("Checks before a run", "Something that the run needs is not there: the line names it."),
+    "estimate": ("Estimates", "The model's sizes are not known, so nothing can be counted."),
+    "evaluation": ("Evaluation", "The questions of an evaluation are no multiple choice."),
+    "rehearse": (
         "Rehearsing and planning",
         "A stage of the rehearsal fails as the real run would: the end of the line says why. Or there is no example "
         "to rehearse with.",

@@ -32,7 +32,7 @@ def messages(path: Path) -> list[str]:
 
 
 def _plugin_failures(tree: ast.Module) -> list[str]:
-    """What `failure(name, problem)` of xtune.plugin_checks is called with."""
+    """What `failure(name, problem)` of xtune.plugins.checks is called with."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func) == "failure"]
     return [f"plugin {FILLED_IN} {_spelt(call.args[1])}" for call in calls]
 

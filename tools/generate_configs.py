@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from xtune.catalogue.tree import tree
-from xtune.plugins import components
+from xtune.registries import components
 
 CONFIGS = Path(__file__).resolve().parents[1] / "xtune" / "configs"
 

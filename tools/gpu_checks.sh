@@ -18,7 +18,7 @@ fi
 
 {
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-  python3 -c "import xtune.engine.versions as v, torch; print(v.versions(), 'cuda', torch.version.cuda)"
+  python3 -c "import xtune.training.versions as v, torch; print(v.versions(), 'cuda', torch.version.cuda)"
   python3 -m pytest -m gpu tests/gpu
 } 2>&1 | tee "$out/tests.log"
 

@@ -51,11 +51,6 @@ def kill_test(root: Path, kills: int, moments: random.Random, config: Any) -> in
     import peft  # noqa: F401
     import torch
 
-    import xtune.chat.session
-    import xtune.engine.build
-    import xtune.engine.hooks.report
-    import xtune.engine.save  # noqa: F401
-
     torch.set_num_threads(1)
     began = time.monotonic()
     wait(start(config, root / "quiet"))
@@ -86,7 +81,7 @@ def report(problems: list[str], kills: int) -> int:
 
 def start(config: Any, work_dir: Path) -> int:
     """Forks a process that trains, from where the work dir stands. Returns its process id."""
-    from xtune.engine.train import train
+    from xtune.training.train import train
 
     child = os.fork()
     if child:
@@ -139,7 +134,7 @@ def steps(work_dir: Path) -> int:
 
 
 def newest(work_dir: Path) -> str:
-    from xtune.engine.checkpoint import list_checkpoints
+    from xtune.checkpoints.checkpoint import list_checkpoints
 
     found = list_checkpoints(work_dir)
     return found[-1].name if found else "none"

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from xtune.commands.table import matches
 from xtune.config.source import list_configs, load_config
-from xtune.plugins import components
-from xtune.preflight.covering import cover, identity, traits
+from xtune.registries import components
+from xtune.rehearse.covering import cover, identity, traits
 
 
 class Outcome(NamedTuple):
@@ -71,7 +71,7 @@ def quiet() -> None:
 
 
 def rehearse_one(name: str) -> Outcome:
-    from xtune.preflight.rehearse import rehearse
+    from xtune.rehearse.rehearse import rehearse
 
     begin = perf_counter()
     try:

@@ -17,19 +17,19 @@ _HOME = {
     "ModelSpec": "xtune.models.spec",
     "Sample": "xtune.conversation",
     "Span": "xtune.conversation",
-    "Tuning": "xtune.strategies.strategy",
+    "Tuning": "xtune.tuning.tuning",
     "Turn": "xtune.conversation",
     "XtuneError": "xtune.errors",
-    "components": "xtune.plugins",
+    "components": "xtune.registries",
     "encode": "xtune.templates.encode",
-    "hookimpl": "xtune.hookspecs",
+    "hookimpl": "xtune.plugins.hookspecs",
     "list_configs": "xtune.config.source",
     "load_config": "xtune.config.source",
     "load_model": "xtune.models.load",
     "load_tokenizer": "xtune.models.load",
     "prepare_data": "xtune.resolve",
     "render": "xtune.templates.render",
-    "train": "xtune.engine.train",
+    "train": "xtune.training.train",
 }
 
 __all__ = [*_HOME, "__version__"]
@@ -50,14 +50,14 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from xtune.config.source import list_configs, load_config
     from xtune.conversation import Conversation, Sample, Span, Turn
-    from xtune.engine.train import train
     from xtune.errors import XtuneError
-    from xtune.hookspecs import hookimpl
     from xtune.models.load import load_model, load_tokenizer
     from xtune.models.spec import ModelSpec
-    from xtune.plugins import components
+    from xtune.plugins.hookspecs import hookimpl
+    from xtune.registries import components
     from xtune.resolve import prepare_data
-    from xtune.strategies.strategy import Tuning
     from xtune.templates.encode import encode
     from xtune.templates.render import render
     from xtune.templates.template import ChatTemplate
+    from xtune.training.train import train
+    from xtune.tuning.tuning import Tuning

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from xtune import __version__
 from xtune.errors import XtuneError
-from xtune.plugins import Components, components
+from xtune.registries import Components, components
 
 
 class Parser(argparse.ArgumentParser):

@@ -19,20 +19,20 @@ from pydantic import ValidationError
 
 from xtune.config.schema import ComponentSettings, Config, DataSettings
 from xtune.config.source import explain, load_config
-from xtune.contradictions import refuse_contradictions
 from xtune.data.feed import Feed
-from xtune.data.pipeline import Prepared, prepare
-from xtune.data.sources import Source, open_source
+from xtune.data.prepare import Prepared, prepare
+from xtune.distributed.parallel import Distributed
 from xtune.errors import ConfigError, DataError, suggestion
 from xtune.mappers.auto import choose
 from xtune.models.load import load_model, load_tokenizer, load_unplaced, pick_dtype
 from xtune.models.spec import ModelSpec
-from xtune.plugins import Components, components
-from xtune.strategies.distributed.parallel import Distributed
-from xtune.strategies.strategy import Strategy, Tuning
+from xtune.registries import Components, components
+from xtune.rules import refuse_contradictions
+from xtune.sources.source import Source, open_source
 from xtune.templates.encode import Encoder
 from xtune.templates.store import load_template
 from xtune.templates.template import ChatTemplate
+from xtune.tuning.tuning import Strategy, Tuning
 
 if TYPE_CHECKING:
     import torch

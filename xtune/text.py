@@ -1,4 +1,4 @@
-"""Text of others, made fit for one line or for a terminal."""
+"""Text made fit for one line or for a terminal, and numbers for people."""
 
 from __future__ import annotations
 
@@ -37,3 +37,12 @@ def shown(value: Any, limit: int = 80) -> str:
         return one_line(repr(value), limit)
     except Exception:  # a number of 5,000 digits, nesting without end, an object of others
         return f"a value of type {type(value).__name__}"
+
+
+def in_bytes(size: float) -> str:
+    """A number of bytes with its unit (SI prefixes): 43.2 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

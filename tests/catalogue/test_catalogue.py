@@ -22,7 +22,7 @@ from xtune.commands.copy_cfg import COMMENTS, annotated
 from xtune.config.schema import Config
 from xtune.config.write import dump
 from xtune.mappers.examples import examples
-from xtune.plugins import Components
+from xtune.registries import Components
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "xtune" / "configs"

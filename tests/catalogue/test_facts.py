@@ -10,7 +10,7 @@ import pytest
 
 from xtune.catalogue.names import parse
 from xtune.config.source import read_values
-from xtune.plugins import Components
+from xtune.registries import Components
 
 PARTS = {
     "alpaca_enzh": ["alpaca", "alpaca_zh"],

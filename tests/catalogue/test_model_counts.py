@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from xtune.errors import ModelError
+from xtune.estimate.memory import build
 from xtune.models.count import matrices, parameters
 from xtune.models.spec import ModelSpec
-from xtune.plugins import Components
-from xtune.preflight.memory import build
+from xtune.registries import Components
 
 MODELS = Components([]).models
 

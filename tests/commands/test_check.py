@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from xtune import check
 from xtune.cli import main
-from xtune.preflight import check
 
 NAME = "smollm2_135m_instruct_lora_alpaca_e3"
 QUESTION, ANSWER = "What is the capital of France?", "It is Paris."

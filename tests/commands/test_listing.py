@@ -12,7 +12,7 @@ from xtune.cli import main
 from xtune.commands import COMMANDS
 from xtune.commands.list_models import size, tokens
 from xtune.commands.table import matches
-from xtune.plugins import Components
+from xtune.registries import Components
 
 
 def lines(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:

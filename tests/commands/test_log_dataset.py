@@ -98,7 +98,7 @@ def test_the_bars_of_the_histogram_count_every_sample() -> None:
 def test_a_stored_sample_reads_as_it_was_written(shared: Path, name: str) -> None:
     """Real tokenizers, among them those that drop a space at the start and split characters into bytes."""
     from xtune.models.load import load_tokenizer
-    from xtune.plugins import components
+    from xtune.registries import components
 
     template = {
         "llama2": "llama2_chat", "internlm": "internlm_chat", "baichuan2": "baichuan2_chat", "chatglm3": "chatglm3",

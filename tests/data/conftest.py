@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from xtune.data.feed import Feed
-from xtune.data.pipeline import Prepared, prepare
-from xtune.data.sources import open_source
+from xtune.data.prepare import Prepared, prepare
+from xtune.sources.source import open_source
 from xtune.templates.encode import Encoder
 from xtune.templates.template import ChatTemplate
 

@@ -19,9 +19,9 @@ from xtune.conversation import Conversation, Turn
 from xtune.data.cache import cached, clear, damage, entries
 from xtune.data.content import function_identity, source_digest, tokenizer_identity
 from xtune.data.feed import Feed
-from xtune.data.pipeline import prepare
-from xtune.data.sources import open_source
+from xtune.data.prepare import prepare
 from xtune.errors import DataError
+from xtune.sources.source import open_source
 from xtune.templates.encode import Encoder
 
 ROWS = [{"q": f"question {number}", "a": "yes"} for number in range(30)]

@@ -12,8 +12,8 @@ from questions import row
 
 from xtune.data.dataset import Packs
 from xtune.data.pack import one_each
-from xtune.data.pipeline import Prepared
-from xtune.engine.plan import Plan
+from xtune.data.prepare import Prepared
+from xtune.data.schedule import Plan
 
 
 def unpacked(lengths: np.ndarray) -> Packs:
@@ -139,7 +139,7 @@ def test_prepared_rows_are_dealt_so_too(run: Callable[..., Prepared]) -> None:
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_run_goes_on_in_the_order_it_began_with_or_not_at_all(named: bool, packed: bool) -> None:
-    from xtune.engine.resume import check_order
+    from xtune.checkpoints.resume import check_order
     from xtune.errors import CheckpointError
 
     now = {"order": Packs(None, one_each(np.ones(1)), np.ones(1), packed).order_name}  # type: ignore[arg-type]

@@ -17,11 +17,11 @@ from questions import question, row
 
 from xtune.conversation import IGNORE, Conversation, Turn
 from xtune.data.feed import Feed
-from xtune.data.pipeline import Prepared, prepare
+from xtune.data.prepare import Prepared, prepare
 from xtune.data.report import OTHER, REASONS, Report
-from xtune.data.sources import open_source
 from xtune.errors import DataError
 from xtune.mappers.preference import preference
+from xtune.sources.source import open_source
 from xtune.templates.encode import Encoder
 
 
@@ -254,7 +254,7 @@ def test_real_alpaca_files(shared: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     from xtune.mappers.alpaca import alpaca
-    from xtune.plugins import components
+    from xtune.registries import components
 
     tokenizer = AutoTokenizer.from_pretrained(shared / "data/tokenizers/qwen3")
     encoder = Encoder(components([]).templates["chatml"], tokenizer, max_length=2048)

@@ -16,10 +16,10 @@ from questions import question, row
 from xtune.conversation import Conversation
 from xtune.data.dataset import SampleWriter
 from xtune.data.feed import BATCH, Feed, Mapped
-from xtune.data.pipeline import Prepared, prepare
-from xtune.data.sources import open_source
+from xtune.data.prepare import Prepared, prepare
 from xtune.data.workers import encode_all
 from xtune.errors import DataError
+from xtune.sources.source import open_source
 from xtune.templates.encode import Encoder
 
 
@@ -27,7 +27,7 @@ def test_a_tokenizer_written_in_python_works_in_processes(
     shared: Path, tmp_path: Path, write: Callable[..., Path]
 ) -> None:
     from xtune.models.load import load_tokenizer
-    from xtune.plugins import components
+    from xtune.registries import components
 
     tokenizer = load_tokenizer(shared / "data/tokenizers/baichuan2")
     assert not tokenizer.is_fast

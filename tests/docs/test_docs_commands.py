@@ -15,7 +15,7 @@ from pages import PAGES, PROGRAMS, ROOT, blocks, commands, lines
 
 from xtune.cli import main
 from xtune.commands.config_arguments import config_from
-from xtune.plugins import components
+from xtune.registries import components
 from xtune.resolve import resolve
 
 MODEL = "/models/Qwen2.5-0.5B-Instruct"

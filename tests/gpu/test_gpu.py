@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import xtune
-from xtune.engine.checkpoint import list_checkpoints
+from xtune.checkpoints.checkpoint import list_checkpoints
 
 pytestmark = [
     pytest.mark.gpu,
@@ -99,7 +99,7 @@ def test_quantized_bases_train_and_their_adapters_load_in_peft(train, changes, t
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from xtune.convert.pth_to_hf import pth_to_hf
+    from xtune.export.pth_to_hf import pth_to_hf
 
     tuning = {"name": name, "rank": 8, "dropout": 0.0}
     result = train("run", tuning, **{"model.dtype": "bfloat16"})
@@ -140,7 +140,7 @@ def test_packs_give_the_loss_of_their_samples_alone(tiny_model, attention):
     from xtune.conversation import IGNORE
     from xtune.data.collate import collate
     from xtune.data.pack import Pack
-    from xtune.engine.forward import LossModel
+    from xtune.training.forward import LossModel
 
     torch.backends.cuda.matmul.allow_tf32 = False
     model = LossModel(xtune.load_model(tiny_model, dtype="float32", attention=attention, device="cuda")).eval()
@@ -163,7 +163,7 @@ def test_packs_give_the_loss_of_their_samples_alone(tiny_model, attention):
 def test_the_chunked_loss_is_the_plain_one(dtype):
     from torch import nn
 
-    from xtune.engine.loss import LogitRule, summed_cross_entropy
+    from xtune.training.loss import LogitRule, summed_cross_entropy
 
     torch.manual_seed(0)
     head = nn.Linear(256, 32000, bias=False, device="cuda", dtype=dtype)
@@ -200,7 +200,7 @@ def test_compiled_layers_give_the_same_losses(train):
 
 @needs_bitsandbytes
 def test_a_four_bit_model_answers(tiny_model):
-    from xtune.chat.session import Session
+    from xtune.generate.session import Session
 
     model = xtune.load_model(tiny_model, quantization=4, device="cuda")
     tokenizer = xtune.load_tokenizer(tiny_model)

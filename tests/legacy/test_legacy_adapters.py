@@ -11,8 +11,8 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 import xtune
-from xtune.convert.adapters import convert_adapter, shortest
 from xtune.errors import ModelError
+from xtune.export.adapters import convert_adapter, shortest
 from xtune.models.adapter import load_adapter
 
 FUSED = {"internlm2": "attention.wqkv", "qwen": "attn.c_attn", "chatglm": "self_attention.query_key_value"}

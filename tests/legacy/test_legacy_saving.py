@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import xtune
 from xtune.cli import main
-from xtune.convert.layout import save_native
 from xtune.errors import ModelError
+from xtune.export.layout import save_native
 
 
 def stored(folder):

@@ -15,7 +15,7 @@ import sentencepiece
 from transformers import AutoTokenizer
 
 import xtune
-from xtune.convert.layout import save_native_tokenizer
+from xtune.export.layout import save_native_tokenizer
 from xtune.models.legacy.tiktoken import ChatGLM4Tokenizer, QWenTokenizer
 
 NAMES = ["internlm", "internlm2", "baichuan_7b", "baichuan2", "chatglm3", "qwen"]

@@ -9,7 +9,7 @@ from xtune.conversation import Conversation, Preference
 from xtune.mappers import MAPPERS, systems
 from xtune.mappers.auto import GENERAL, READS
 from xtune.mappers.examples import examples
-from xtune.plugins import components
+from xtune.registries import components
 from xtune.templates.systems import SYSTEMS
 
 MODULES = sorted({mapper.__module__ for mapper in MAPPERS.values()})

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from xtune.data.sources import open_source
 from xtune.mappers.alpaca import alpaca, self_identity
 from xtune.mappers.auto import choose
+from xtune.sources.source import open_source
 
 CHINESE = re.compile("[\u4e00-\u9fff]")
 

@@ -7,7 +7,7 @@ import pytest
 from xtune.errors import DataError
 from xtune.mappers.moss import moss_sft
 from xtune.mappers.msagent import msagent_react
-from xtune.plugins import components
+from xtune.registries import components
 from xtune.templates.render import render
 
 

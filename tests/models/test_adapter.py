@@ -9,7 +9,7 @@ import torch
 import xtune
 from xtune.errors import ModelError
 from xtune.models.adapter import adapter_base, load_adapter
-from xtune.strategies.tuning import Lora
+from xtune.tuning import Lora
 
 
 @pytest.fixture(scope="module")

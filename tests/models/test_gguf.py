@@ -8,7 +8,7 @@ import torch
 
 import xtune
 from xtune.errors import ModelError
-from xtune.location import cache_root
+from xtune.paths import cache_root
 
 
 def as_llama_cpp_orders(weight: torch.Tensor, heads: int) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """What plugins and scripts rely on, hooks and public names, does not change unnoticed.
 
 api.txt holds every signature. A change needs three things: `python tests/plugins/test_api.py --update`, a higher
-API_VERSION in xtune/hookspecs.py, and a line in CHANGELOG.md with that version and the digest that --update prints.
+API_VERSION in xtune/plugins/hookspecs.py, and a line in CHANGELOG.md with that version and the digest that --update
+prints.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import xtune
-from xtune import hookspecs
-from xtune.plugin_checks import HOOKS
+from xtune.plugins import hookspecs
+from xtune.plugins.checks import HOOKS
 
 SNAPSHOT = Path(__file__).with_name("api.txt")
 CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"

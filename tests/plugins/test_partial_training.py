@@ -6,10 +6,10 @@ import pytest
 
 import xtune
 from xtune.config.source import validate
-from xtune.engine import launch
-from xtune.engine.train import train_run
-from xtune.plugins import Components, Plugin
+from xtune.dist import launch
+from xtune.registries import Components, Plugin
 from xtune.resolve import resolve
+from xtune.training.train import train_run
 
 
 class Norms(xtune.Tuning):

@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from xtune.hookspecs import hookimpl
+from xtune.plugins.hookspecs import hookimpl
 from xtune.registry import Registry
 
 COMMANDS = {

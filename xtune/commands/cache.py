@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from xtune.commands.table import print_table
-from xtune.units import in_bytes
+from xtune.text import in_bytes
 
 
 def add_arguments(parser: ArgumentParser) -> None:

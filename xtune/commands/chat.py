@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xtune.commands.argument_types import LARGEST_SEED, given, within
 
 if TYPE_CHECKING:
-    from xtune.chat.session import Session
+    from xtune.generate.session import Session
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -43,8 +43,8 @@ def run(args: Namespace) -> int:
     quiet_libraries()
     from transformers import set_seed
 
-    from xtune.chat.open import open_session
-    from xtune.plugins import components
+    from xtune.generate.open import open_session
+    from xtune.registries import components
 
     set_seed(args.seed)
     session = open_session(

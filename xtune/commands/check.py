@@ -9,7 +9,7 @@ from xtune.commands.argument_types import given
 from xtune.commands.config_arguments import add_config_arguments, config_from, work_dir_from
 
 if TYPE_CHECKING:
-    from xtune.preflight.check import Finding
+    from xtune.check import Finding
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red", "unknown": "dim"}
 
@@ -24,9 +24,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     from itertools import chain
 
+    from xtune.check import of_data, of_settings, of_tokenizer
     from xtune.commands.console import quiet_libraries
-    from xtune.engine.launch import ranks_wanted
-    from xtune.preflight.check import of_data, of_settings, of_tokenizer
+    from xtune.dist.launch import ranks_wanted
     from xtune.resolve import resolve
 
     quiet_libraries()

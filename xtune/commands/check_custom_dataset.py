@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xtune.errors import DataError
 
 if TYPE_CHECKING:
-    from xtune.data.sources import Source
+    from xtune.sources.source import Source
 
 SHOWN = 10
 
@@ -62,9 +62,9 @@ class Checked:
 def run(args: Namespace) -> int:
     from xtune.commands.table import print_table
     from xtune.config.override import parse_overrides
-    from xtune.data.sources import open_source
-    from xtune.plugins import components
+    from xtune.registries import components
     from xtune.resolve import bind_mapper, recognise
+    from xtune.sources.source import open_source
 
     if args.limit is not None and args.limit < 1:
         raise DataError(f"--limit should be at least 1: got {args.limit}; leave it out to check all rows")

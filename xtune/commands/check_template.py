@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from xtune.plugins import components
+from xtune.registries import components
 
 if TYPE_CHECKING:
     from xtune.templates.verify import Comparison

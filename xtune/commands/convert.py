@@ -70,28 +70,28 @@ def check_out(out: str, sources: list[str]) -> None:
 
 def pth_to_hf(args: Namespace) -> None:
     from xtune.config.source import load_config
-    from xtune.convert import pth_to_hf as convert
+    from xtune.export import pth_to_hf as convert
 
     taken = convert.pth_to_hf(load_config(args.config), args.checkpoint, args.out, force=args.force)
     print(f"{taken} -> {args.out}")
 
 
 def merge(args: Namespace) -> None:
-    from xtune.convert import merge as convert
+    from xtune.export import merge as convert
 
     convert.merge(args.model, args.adapter, args.out, dtype=args.dtype, layout=args.layout, force=args.force)
     print(f"{args.model} + {args.adapter} -> {args.out}")
 
 
 def layout(args: Namespace) -> None:
-    from xtune.convert import layout as convert
+    from xtune.export import layout as convert
 
     convert.convert_layout(args.model, args.out, args.layout, force=args.force)
     print(f"{args.model} -> {args.out} ({args.layout})")
 
 
 def adapters(args: Namespace) -> None:
-    from xtune.convert import adapters as convert
+    from xtune.export import adapters as convert
 
     convert.convert_adapter(args.adapter, args.out, args.layout, base=args.base, force=args.force)
     print(f"{args.adapter} -> {args.out} ({args.layout})")

@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from xtune.config.source import find_config
-    from xtune.plugins import components
+    from xtune.registries import components
 
     configs = components().configs
     source = configs[args.name] if args.name in configs else find_config(args.name, configs)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from xtune.catalogue.names import Name, parse
 from xtune.commands.table import matches
 from xtune.errors import ConfigError
-from xtune.plugins import components
+from xtune.registries import components
 
 PARTS = ("model", "tuning", "dataset")
 

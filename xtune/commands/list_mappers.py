@@ -8,7 +8,7 @@ from typing import Any
 
 from xtune.commands.table import matches
 from xtune.errors import ConfigError
-from xtune.plugins import components
+from xtune.registries import components
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from inspect import getdoc
 
-from xtune.plugins import components
+from xtune.registries import components
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from xtune.commands.table import matches
 from xtune.errors import ConfigError
-from xtune.plugins import components
+from xtune.registries import components
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from xtune.convert.folder import whole_folder
+    from xtune.export.folder import whole_folder
 
     files = plugin_files(args.name)
     target = Path(args.dir, args.name)
@@ -50,7 +50,7 @@ def check_free(name: str, package: str, short: str) -> None:
     from importlib.util import find_spec
     from keyword import iskeyword
 
-    from xtune.plugins import components, find
+    from xtune.registries import components, find
 
     if iskeyword(short) or not short.isidentifier():
         raise PluginError(f"components cannot be called that in Python: got {short!r}; choose another name")

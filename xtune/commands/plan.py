@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from xtune.commands.argument_types import within
 from xtune.commands.config_arguments import add_config_arguments, config_from
 from xtune.commands.table import print_table
-from xtune.units import in_bytes
+from xtune.text import in_bytes
 
 if TYPE_CHECKING:
-    from xtune.preflight.memory import Memory
-    from xtune.preflight.plan import Need, Setting
+    from xtune.estimate.memory import Memory
+    from xtune.estimate.plan import Need, Setting
     from xtune.resolve import Run
 
 
@@ -24,8 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from xtune.commands.console import quiet_libraries
-    from xtune.preflight.memory import spread, trained_parameters
-    from xtune.preflight.plan import advice, fits, need, setting_of, with_own_sizes
+    from xtune.estimate.memory import spread, trained_parameters
+    from xtune.estimate.plan import advice, fits, need, setting_of, with_own_sizes
     from xtune.resolve import resolve
 
     quiet_libraries()
@@ -52,7 +52,7 @@ def print_parameters(run: Run, needed: Need) -> None:
 
 
 def print_memory(memory: Memory, needed: Need, setting: Setting) -> None:
-    from xtune.preflight.memory import GIB
+    from xtune.estimate.memory import GIB
 
     where = f"on each of {setting.gpus} GPUs" if setting.gpus > 1 else "on the GPU" if setting.gpus else "on the CPU"
     print(f"\nmemory {where}, micro-batches of {setting.tokens} tokens")
@@ -62,10 +62,10 @@ def print_memory(memory: Memory, needed: Need, setting: Setting) -> None:
 
 
 def print_work(run: Run, needed: Need, gpus: int) -> None:
-    from xtune.location import is_local
-    from xtune.preflight.memory import checkpoint_bytes
-    from xtune.preflight.plan import flops_a_token
-    from xtune.strategies.tuning import Full
+    from xtune.estimate.memory import checkpoint_bytes
+    from xtune.estimate.plan import flops_a_token
+    from xtune.paths import is_local
+    from xtune.tuning import Full
 
     config = run.config
     each = flops_a_token(run.model.config, needed, config.max_length, full=isinstance(run.tuning, Full))
@@ -80,9 +80,9 @@ def print_work(run: Run, needed: Need, gpus: int) -> None:
 
 def print_data(run: Run, flops: float, gpus: int) -> None:
     """Rows, tokens, steps and work of an epoch, where tokenizer and data are on this machine."""
-    from xtune.engine.plan import Plan
+    from xtune.data.schedule import Plan
     from xtune.errors import XtuneError
-    from xtune.location import is_local
+    from xtune.paths import is_local
 
     config = run.config
     if not all(
@@ -107,9 +107,9 @@ def print_fits(run: Run, setting: Setting) -> None:
     """Which ways to tune this model fit on which GPUs, with this config's length, batch and adapters."""
     from dataclasses import replace
 
-    from xtune.preflight.memory import GIB, spread, trained_parameters
-    from xtune.preflight.plan import SIZES_GIB, SPREADS, fits, need
-    from xtune.strategies.tuning import TUNING
+    from xtune.estimate.memory import GIB, spread, trained_parameters
+    from xtune.estimate.plan import SIZES_GIB, SPREADS, fits, need
+    from xtune.tuning import TUNING
 
     model, gpus = run.model, max(1, setting.gpus)
     setting = replace(setting, gpus=gpus, width=2)

@@ -6,8 +6,8 @@ from argparse import ArgumentParser, Namespace
 from importlib.metadata import EntryPoint
 
 from xtune.errors import ConfigError, DuplicateName, PluginError
-from xtune.plugin_checks import KINDS
-from xtune.plugins import Components, Plugin, find, load_plugin
+from xtune.plugins.checks import KINDS
+from xtune.registries import Components, Plugin, find, load_plugin
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Exit code 2 where something could not be loaded."""
     from xtune import __version__
-    from xtune.hookspecs import API_VERSION
+    from xtune.plugins.hookspecs import API_VERSION
 
     print(f"xtune {__version__}, plugin API {API_VERSION}")
     loaded: list[Plugin] = []

@@ -11,7 +11,7 @@ from xtune.commands.config_arguments import add_config_arguments, config_from
 
 if TYPE_CHECKING:
     from xtune.config.schema import Config
-    from xtune.preflight.rehearse import Stage
+    from xtune.rehearse.rehearse import Stage
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,14 +28,14 @@ def rehearse(config: Config) -> int:
 
     quiet_libraries()
     logging.getLogger("xtune").setLevel(logging.WARNING)
-    from xtune.preflight import rehearse as preflight
+    from xtune.rehearse.rehearse import rehearse
 
     screen = sys.stdout  # a stage keeps what it prints to itself
 
     def tell(stage: Stage) -> None:
         print(f"{stage.name:12}  {stage.seconds:5.1f} s  {stage.told}", file=screen, flush=True)
 
-    done = preflight.rehearse(config, tell)
+    done = rehearse(config, tell)
     print(f"{'all stages':12}  {sum(stage.seconds for stage in done.stages):5.1f} s")
     print("replaced:", *done.replaced, sep="\n  ")
     print("not checked:", *done.not_checked, sep="\n  ")

@@ -47,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from xtune.commands.console import quiet_libraries
-    from xtune.engine.launch import check_launcher, processes_wanted, rank_environment, start
+    from xtune.dist.launch import check_launcher, processes_wanted, rank_environment, start
 
     check_launcher(args.launcher)
     config = config_from(args)
@@ -56,8 +56,8 @@ def run(args: Namespace) -> int:
     if args.rehearse:
         return rehearse(config)
     if processes := processes_wanted():  # a mistake in the config was told once, before they start
-        return start([sys.executable, "-m", "xtune.cli", *sys.argv[1:]], processes)
-    from xtune.engine.train import train
+        return start([sys.executable, "-m", "xtune", *sys.argv[1:]], processes)
+    from xtune.training.train import train
 
     quiet_libraries()
     work_dir = work_dir_from(args)
@@ -74,9 +74,9 @@ def check(config: Config, work_dir: Path) -> None:
     """What `xtune check` does without reading the data. Raises ConfigError where training must not start."""
     from itertools import chain
 
+    from xtune.check import of_settings, of_tokenizer
     from xtune.commands.check import show
-    from xtune.engine.launch import rank_environment, ranks_wanted
-    from xtune.preflight.check import of_settings, of_tokenizer
+    from xtune.dist.launch import rank_environment, ranks_wanted
     from xtune.resolve import resolve
 
     run = resolve(config)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xtune.config.override import apply_overrides, parse_overrides
 from xtune.errors import ConfigError, UnknownName
 from xtune.foreign import wanted
-from xtune.plugins import components
+from xtune.registries import components
 from xtune.text import shown
 
 if TYPE_CHECKING:

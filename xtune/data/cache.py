@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from xtune.atomic import whole_folder
 from xtune.data.content import file_digest, text_digest
 from xtune.errors import DataError
-from xtune.location import cache_root
+from xtune.paths import cache_root
 
 INDEX = "index.json"
 log = logging.getLogger(__name__)

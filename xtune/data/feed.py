@@ -14,7 +14,7 @@ from xtune.errors import DataError
 
 if TYPE_CHECKING:
     from xtune.data.report import Report
-    from xtune.data.sources import Source
+    from xtune.sources.source import Source
 
 BATCH = 256  # rows that the tokenizer takes in one call
 PROBE = 20  # rows at the start of a data set that may not all be malformed

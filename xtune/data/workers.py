@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from xtune.conversation import Conversation
 from xtune.data.feed import Mapped
-from xtune.data.source_row import well_formed
 from xtune.environment import variable
 from xtune.errors import DataError
+from xtune.sources.row import well_formed
 
 if TYPE_CHECKING:
     import numpy as np

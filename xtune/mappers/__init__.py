@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xtune.hookspecs import hookimpl
 from xtune.mappers import alpaca, chat, moss, msagent, preference, single_turn
+from xtune.plugins.hookspecs import hookimpl
 from xtune.registry import Registry
 
 Mapper = Callable[..., Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from xtune.hookspecs import hookimpl
+from xtune.plugins.hookspecs import hookimpl
 from xtune.registry import Registry
 
 FAMILIES = (
@@ -24,11 +24,11 @@ FAMILIES = (
     "starcoder",
     "yi",
 )
-"""Files of this folder, each with a table MODELS."""
+"""Files of specs/, each with a table MODELS."""
 
 
 @hookimpl
 def register_models(models: Registry[Any]) -> None:
     for family in FAMILIES:
-        for name, spec in import_module(f"xtune.models.{family}").MODELS.items():
+        for name, spec in import_module(f"xtune.models.specs.{family}").MODELS.items():
             models.add(name, spec)

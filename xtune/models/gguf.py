@@ -15,7 +15,7 @@ from typing import Any
 
 from xtune.atomic import system_error, whole_folder, workshop
 from xtune.errors import ModelError
-from xtune.location import cache_root
+from xtune.paths import cache_root
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtune.errors import ModelError
-from xtune.location import PACKAGE, packaged
 from xtune.models.gguf import gguf_folder
 from xtune.models.legacy import legacy_model_class, legacy_tokenizer_class
+from xtune.paths import PACKAGE, packaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from xtune.hookspecs import hookimpl
+from xtune.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from xtune.registry import Registry
@@ -21,7 +21,7 @@ FAMILIES = (
 @lru_cache(maxsize=1)
 def builtin() -> dict[str, ChatTemplate]:
     """The templates that come with xtune, by name."""
-    families = [import_module(f"{__name__}.{family}") for family in FAMILIES]
+    families = [import_module(f"{__name__}.families.{family}") for family in FAMILIES]
     return {name: template for family in families for name, template in family.TEMPLATES.items()}
 
 

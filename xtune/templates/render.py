@@ -48,7 +48,7 @@ def find_template(template: ChatTemplate | str) -> ChatTemplate:
         return template
     if template in builtin():  # no plugin can take the name, so none needs to be looked for
         return builtin()[template]
-    from xtune.plugins import components
+    from xtune.registries import components
 
     found: ChatTemplate = components().templates[template]
     return found

@@ -67,8 +67,8 @@ def test_a_config_fits_its_model_and_inherits_the_rest(name):
 
 
 def test_every_row_of_the_package_is_used():
-    from xtune.data.sources import open_source
     from xtune.resolve import resolve
+    from xtune.sources.source import open_source
 
     run = resolve(xtune.load_config(CONFIGS[0]))
     for entry in run.config.data:

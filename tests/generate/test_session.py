@@ -1,0 +1,86 @@
+"""Chat: what was trained comes back, streams, and stops where the template ends an answer."""
+
+import pytest
+import torch
+
+import xtune
+from xtune.conversation import Conversation, Turn
+from xtune.errors import XtuneError
+from xtune.generate.session import Session, stops
+from xtune.registries import components
+
+
+@pytest.fixture(scope="module")
+def chatml():
+    return components([]).templates["chatml"]
+
+
+@pytest.fixture(scope="module")
+def learned(tiny_model, chatml):
+    """The tiny model after it has memorised a conversation of two rounds."""
+    model, tokenizer = xtune.load_model(tiny_model), xtune.load_tokenizer(tiny_model)
+    conversation = Conversation(
+        (
+            Turn("system", "s"),
+            Turn("user", "who?"),
+            Turn("assistant", "I am 小明."),
+            Turn("user", "sure?"),
+            Turn("assistant", "yes"),
+        )
+    )
+    sample = xtune.encode(conversation, chatml, tokenizer)
+    ids, labels = torch.tensor([sample.ids]), torch.tensor([sample.labels])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(150):
+        model(input_ids=ids, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.eval(), tokenizer
+
+
+def test_the_trained_answers_come_back_over_two_rounds(learned, chatml):
+    session = Session(*learned, chatml, system="s", max_new_tokens=40)
+    pieces: list[str] = []
+    assert session.ask("who?", pieces.append) == "I am 小明."
+    assert "".join(pieces) == "I am 小明."
+    assert session.ask("sure?") == "yes"
+    assert [turn.role for turn in session.turns] == ["user", "assistant", "user", "assistant"]
+
+
+def test_the_tokenizers_own_template_serves_where_there_is_no_other(learned, chatml):
+    model, tokenizer = learned
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    session = Session(model, tokenizer, None, system="s", max_new_tokens=40)
+    assert session.prompt_ids([Turn("user", "who?")]) == Session(model, tokenizer, chatml, "s").prompt_ids(
+        [Turn("user", "who?")]
+    )
+    assert session.ask("who?") == "I am 小明."
+
+
+def test_a_conversation_beyond_the_context_is_refused(learned, chatml):
+    session = Session(*learned, chatml)
+    with pytest.raises(
+        XtuneError, match=r"longer than the model's context: got \d+ tokens, it takes 2048; start a new"
+    ):
+        session.ask("x" * 2100)
+    assert session.turns == []
+
+
+def test_an_answer_ends_where_the_context_does(learned, chatml, monkeypatch):
+    model, tokenizer = learned
+    session = Session(model, tokenizer, chatml, max_new_tokens=512)
+    question = len(session.prompt_ids([Turn("user", "who?")]))
+    monkeypatch.setattr(model.config, "max_position_embeddings", question + 3)
+    assert len(tokenizer(session.ask("who?"))["input_ids"]) <= 3
+
+
+def test_what_ends_an_answer(learned, chatml):
+    tokenizer = learned[1]
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert stops(chatml, tokenizer) == ([end], [])
+    assert stops(None, tokenizer, [7, end]) == ([end, 7] if end < 7 else [7, end], [])
+    moss = xtune.ChatTemplate(user="{text}", stop=("<eoc>",))
+    assert stops(moss, tokenizer) == ([end], ["<eoc>"])

@@ -1,0 +1,159 @@
+"""A run small enough for a test: a Llama of two layers, a tokenizer of fifty words, and packs made from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from xtune.config.source import validate
+from xtune.conversation import IGNORE
+from xtune.data.pack import Pack
+from xtune.data.report import Report
+from xtune.distributed import DISTRIBUTED
+from xtune.templates.template import ChatTemplate
+from xtune.tuning import TUNING
+
+VOCABULARY = 60
+
+
+class Packs:
+    """Packs of whole samples of very different lengths, some with hardly a learnt token."""
+
+    def __init__(self, samples: list[list[int]], per_pack: int) -> None:
+        self.samples, self.per_pack = samples, per_pack
+
+    def __len__(self) -> int:
+        return -(-len(self.samples) // self.per_pack)
+
+    def __getitem__(self, index: int) -> Pack:
+        chosen = self.samples[index * self.per_pack : (index + 1) * self.per_pack]
+        labels = [learnt_part(ids) for ids in chosen]
+        lengths = [len(ids) for ids in chosen]
+        whole = (list(chain(*chosen)), list(chain(*labels)), lengths)
+        return Pack(*(np.array(part, dtype=np.int32) for part in whole))
+
+    order_name = "shuffled"
+
+    def order(self, seed: int, epoch: int, step: int) -> np.ndarray:
+        return np.random.default_rng((seed, epoch)).permutation(len(self))
+
+
+def learnt_part(ids: list[int]) -> list[int]:
+    asked = 1 + ids[0] % max(1, len(ids) - 1)
+    return [IGNORE] * asked + ids[asked:]
+
+
+def make_samples(count: int, longest: int = 24, seed: int = 0) -> list[list[int]]:
+    random = np.random.default_rng(seed)
+    return [random.integers(5, VOCABULARY, random.integers(3, longest)).tolist() for _ in range(count)]
+
+
+class Data(NamedTuple):
+    dataset: Any
+    report: Report
+
+
+def tiny_llama(**options: Any) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    values = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    return LlamaForCausalLM(LlamaConfig(**(values | options)))
+
+
+def tiny_tokenizer() -> Any:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<pad>", "<s>", "</s>", "<unk>", *(f"w{i}" for i in range(4, VOCABULARY))]
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def tiny_config(
+    tuning: dict[str, Any] | None = None, distributed: str | dict[str, Any] = "auto", **sections: Any
+) -> Any:
+    values: dict[str, Any] = {
+        "model": {"name": "tiny", "path": "tiny"},
+        "template": "tiny",
+        "tuning": tuning or {"name": "full"},
+        "distributed": distributed,
+        "data": [{"path": "tiny"}],
+        "max_length": 64,
+        "optimizer": {"lr": 1e-2},
+        "schedule": {"name": "cosine", "warmup_steps": 2},
+        "train": {"batch_size": 2, "accumulate": 2, "epochs": 2},
+        "checkpoint": {"every": 3, "keep": 2},
+    }
+    for section, changes in sections.items():
+        values[section] = values.get(section, {}) | changes if isinstance(changes, dict) else changes
+    return validate(values, "test")
+
+
+@dataclass
+class TinyRun:
+    """What the engine uses of a Run."""
+
+    config: Any
+    samples: list[list[int]] = field(default_factory=lambda: make_samples(30))
+    held_out: list[list[int]] = field(default_factory=lambda: make_samples(6, seed=1))
+    per_pack: int = 2
+    template: ChatTemplate = field(default_factory=lambda: ChatTemplate(user="{text} "))
+    model_options: dict[str, Any] = field(default_factory=dict)
+    components: Any = field(default_factory=lambda: SimpleNamespace(plugins=[]))
+
+    @property
+    def tuning(self) -> Any:
+        return TUNING[self.config.tuning.name](**self.config.tuning.options)
+
+    @property
+    def distributed(self) -> Any:
+        chosen = self.config.distributed
+        return DISTRIBUTED[chosen]() if isinstance(chosen, str) else DISTRIBUTED[chosen.name](**chosen.options)
+
+    def load_tokenizer(self) -> Any:
+        return tiny_tokenizer()
+
+    def load_model(self, device: Any = None, on_cpu: bool = False) -> Any:
+        model = tiny_llama(**self.model_options)
+        model.name_or_path = "tiny"
+        return model
+
+    def open_data(self) -> list[Any]:
+        return []
+
+    def open_choices(self) -> list[Any]:
+        return []
+
+    def prepare_data(self, tokenizer: Any, feeds: list[Any]) -> Data:
+        held_out = self.held_out if self.config.evaluation.holdout else []
+        dataset = SimpleNamespace(train=Packs(self.samples, self.per_pack), held_out=Packs(held_out, self.per_pack))
+        return Data(dataset, Report(read=len(self.samples), trained=len(self.samples)))
+
+
+def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return {name: t for file in sorted(checkpoint.glob("*.safetensors")) for name, t in load_file(file).items()}

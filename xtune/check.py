@@ -1,0 +1,259 @@
+"""What can be known before training begins: each finding, and whether training must not start.
+
+In the order of their cost: `of_settings` needs nothing but the config, `of_tokenizer` small files of the model, and
+`of_data` every row.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from xtune.conversation import IGNORE, Conversation, Turn
+from xtune.data.schedule import Plan
+from xtune.distributed import DeepSpeed
+from xtune.errors import ConfigError, DataError, ModelError, XtuneError
+from xtune.estimate.memory import GIB, checkpoint_bytes, spread, trained_parameters
+from xtune.estimate.plan import RESERVED_GIB, advice, need, setting_of, with_own_sizes
+from xtune.generate.session import stops
+from xtune.models.load import load_config_file
+from xtune.paths import is_local
+from xtune.templates.encode import Encoder
+from xtune.templates.verify import compare
+from xtune.text import in_bytes
+from xtune.training.layers import free_memory
+from xtune.training.versions import PACKAGES, device_name, plugin_versions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from xtune.data.dataset import Packs
+    from xtune.data.report import Report
+    from xtune.resolve import Run
+
+Level = Literal["ok", "warning", "error", "unknown"]
+
+HOPELESS = 1.5
+"""A run that is estimated to need so many times the memory there is cannot start; estimates are off by less."""
+MANY_DROPPED = 0.1
+LITTLE_LEARNT = 0.02
+FEW_STEPS = 10
+QUESTION, ANSWER = "Who are you?", "A model."
+
+
+class Finding(NamedTuple):
+    """`told` is one line; where `level` is "error", what to do is in it."""
+
+    subject: str
+    level: Level
+    told: str
+
+
+def of_settings(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
+    """What the config, the packages and the machine say. `ranks` is the number of processes that will train."""
+    run = with_own_sizes(run)
+    trained = count_trained(run)
+    yield packages()
+    yield from extras(run)
+    yield plugins(run)
+    yield memory(run, trained, ranks)
+    yield from disk(run, trained, work_dir)
+    if problem := unusable(work_dir):
+        yield Finding("work dir", "error", problem)
+
+
+def of_tokenizer(run: Run) -> Iterator[Finding]:
+    """What the model's small files say: its context, its tokenizer beside the chat template."""
+    try:
+        yield context(run)
+        yield from template(run, run.load_tokenizer())
+    except XtuneError as error:
+        yield Finding("model", "error", str(error))
+
+
+def of_data(run: Run, ranks: int) -> Iterator[Finding]:
+    """What the rows say. They are read and encoded for it, and in the cache then for the run."""
+    try:
+        feeds = run.open_data()
+        run.open_choices()
+        dataset, report = run.prepare_data(run.load_tokenizer(), feeds)
+        yield from rows(report)
+        yield steps(run, dataset.train, ranks)
+    except DataError as error:
+        yield Finding("data", "error", str(error))
+    except ModelError:
+        yield Finding("data", "unknown", "the rows are there; they are encoded with the model's tokenizer")
+    except XtuneError as error:
+        yield Finding("steps", "error", str(error))
+
+
+def packages() -> Finding:
+    """The installed versions beside those that xtune was made for."""
+    from packaging.requirements import Requirement
+
+    wrong = []
+    for requirement in map(Requirement, requires("xtune") or ()):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            wrong.append(f"{requirement.name} is not installed")
+            continue
+        if not requirement.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{requirement.name} {installed} is not {requirement.specifier}")
+    if wrong:
+        return Finding("packages", "warning", f"{', '.join(wrong)}: pip install --upgrade xtune")
+    return Finding("packages", "ok", ", ".join(f"{name} {version(name)}" for name in PACKAGES[:5] if find_spec(name)))
+
+
+def extras(run: Run) -> Iterator[Finding]:
+    """What this config asks for beyond the packages that always are there."""
+    import torch
+
+    if run.config.model.attention == "flash_attention_2" and not (
+        find_spec("flash_attn") and torch.cuda.is_available()
+    ):
+        lacking = "the package flash-attn" if torch.cuda.is_available() else "a CUDA device"
+        yield Finding("attention", "error", f"flash_attention_2 needs {lacking}: set model.attention=auto")
+    if isinstance(run.distributed, DeepSpeed) and not find_spec("deepspeed"):
+        yield Finding("distributed", "error", "DeepSpeed is not installed: pip install deepspeed, or use fsdp")
+    if run.config.visualizers:
+        from xtune.callbacks.visualizers import VisualizerHook
+
+        try:
+            VisualizerHook(run.config.visualizers)
+        except XtuneError as error:
+            yield Finding("visualizers", "error", str(error))
+
+
+def plugins(run: Run) -> Finding:
+    found = plugin_versions(run.components)
+    return Finding("plugins", "ok", ", ".join(f"{name} {number}" for name, number in found.items()) or "none")
+
+
+def memory(run: Run, trained: int | None, ranks: int) -> Finding:
+    """The estimate of `xtune plan` beside what is free on the device."""
+    import torch
+
+    if trained is None:
+        return Finding("memory", "unknown", f"the sizes of {run.config.model.name} are not known")
+    gpu = torch.cuda.is_available()
+    have = free_memory(torch.device("cuda" if gpu else "cpu")) / GIB / (1 if gpu else ranks)
+    setting = setting_of(run.config, ranks if gpu else 0, have)
+    needed = need(run.model, run.tuning, trained, run.config.optimizer.name, setting)
+    each = spread(needed.memory, run.config.distributed_name, ranks, run.tuning).total / GIB + RESERVED_GIB
+    told = f"about {each:.1f} GiB, {have:.1f} GiB are free on {device_name()}"
+    if each <= have:
+        return Finding("memory", "ok", told)
+    return Finding(
+        "memory",
+        "error" if each > HOPELESS * have else "warning",
+        f"{told}: {advice(needed, setting, run.tuning)[0]} (xtune plan tells more)",
+    )
+
+
+def disk(run: Run, trained: int | None, work_dir: Path) -> Iterator[Finding]:
+    """Room for the checkpoints, and for what has to be downloaded first."""
+    config = run.config
+    kept = config.checkpoint.keep + 1 + config.checkpoint.best
+    checkpoint = checkpoint_bytes(trained or run.model.parameters, config.optimizer.name)
+    wanted = [(work_dir, kept * checkpoint, f"{kept} checkpoints")]
+    if not is_local(config.model.path):
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        wanted.append((Path(HF_HUB_CACHE), 2.0 * run.model.parameters, "the download"))
+    for folder, size, purpose in wanted:
+        free = shutil.disk_usage(existing(folder)).free
+        told = f"{in_bytes(size)} for {purpose}, {in_bytes(free)} free at {folder}"
+        if size > free:
+            yield Finding("disk", "error", f"{told}: free some, or choose another place")
+        else:
+            yield Finding("disk", "ok", told)
+
+
+def existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+
+
+def unusable(work_dir: Path) -> str:
+    """Why nothing can be written to the work dir; empty where it can."""
+    place = next(place for place in (work_dir.absolute(), *work_dir.absolute().parents) if place.exists())
+    if not place.is_dir():
+        return f"{work_dir} cannot be made: got a file, {place}; choose another --work-dir"
+    if not os.access(place, os.W_OK):
+        return f"{work_dir} cannot be written to: got {place}, which is read-only; choose another --work-dir"
+    return ""
+
+
+def count_trained(run: Run) -> int | None:
+    """How many weights will be trained; None where the model's sizes are not known."""
+    try:
+        return trained_parameters(run.model.config, run.tuning)
+    except ConfigError:
+        return None
+
+
+def context(run: Run) -> Finding:
+    """`max_length` beside the context that the weights' own config.json tells."""
+    limit = getattr(load_config_file(run.config.model.path), "max_position_embeddings", None)
+    if limit and run.config.max_length > limit:
+        told = f"max_length is beyond the model's context: got {run.config.max_length}, it takes {limit}; set it lower"
+        return Finding("length", "error", told)
+    return Finding("length", "ok", f"max_length {run.config.max_length}, the model takes {limit or 'any'}")
+
+
+def template(run: Run, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
+    """The chat template beside the tokenizer's own, and whether what is learnt ends with what ends an answer."""
+    name = run.config.template
+    encoder = Encoder(run.template, tokenizer)
+    if not tokenizer.chat_template:
+        yield Finding("template", "ok", f"{name}; the tokenizer carries none to compare with")
+    elif differences := compare(run.template, tokenizer).differences:
+        told = f"{name} is not the tokenizer's own: {len(differences)} conversations differ (xtune check-template)"
+        yield Finding("template", "warning", told)
+    else:
+        yield Finding("template", "ok", f"{name}, which equals the tokenizer's own, id for id")
+    asked = Conversation((Turn("user", QUESTION), Turn("assistant", ANSWER)))
+    learnt = [label for label in encoder.encode_batch([asked])[0].labels.tolist() if label != IGNORE]
+    ids, strings = stops(run.template, tokenizer)
+    end = tokenizer.convert_ids_to_tokens(learnt[-1])
+    if learnt[-1] in ids or str(tokenizer.decode(learnt)).rstrip().endswith(tuple(text.rstrip() for text in strings)):
+        yield Finding("stop", "ok", f"answers end with {end}")
+    else:
+        told = f"no answer ends with what ends a chat's: got {end} as its last token; give the template an end"
+        yield Finding("stop", "warning", told)
+
+
+def rows(report: Report) -> Iterator[Finding]:
+    """What became of the rows."""
+    lost = sum(report.dropped.values())
+    told = f"{report.read:,} rows, {report.trained:,} trained on"
+    if report.held_out:
+        told += f", {report.held_out:,} held out"
+    if lost:
+        reasons = sorted(report.dropped.items(), key=lambda item: -item[1])
+        told += f", {lost:,} dropped ({', '.join(f'{reason}: {count:,}' for reason, count in reasons[:2])})"
+    yield Finding("data", "warning" if lost > MANY_DROPPED * report.read else "ok", told)
+    part = report.learnt / report.tokens
+    told = f"{report.tokens:,} tokens an epoch, {part:.1%} learnt"
+    if report.fill is not None:
+        told += f", packs {report.fill:.1%} full"
+    yield Finding("tokens", "warning" if part < LITTLE_LEARNT else "ok", told)
+
+
+def steps(run: Run, packs: Packs, ranks: int) -> Finding:
+    """Steps of the whole run, and what each takes."""
+    settings = run.config.train
+    plan = Plan(packs, settings.batch_size, settings.accumulate, settings.epochs, settings.max_steps, ranks)
+    told = f"{plan.steps:,}, each of {plan.global_batch:,} {'pack' if run.config.pack else 'row'}"
+    told += "s" if plan.global_batch > 1 else ""
+    if plan.steps < FEW_STEPS:
+        told += ": few to learn from; lower train.accumulate, or raise train.epochs"
+    return Finding("steps", "warning" if plan.steps < FEW_STEPS else "ok", told)

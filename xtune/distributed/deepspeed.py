@@ -1,0 +1,171 @@
+"""DeepSpeed's ZeRO: optimizer state (1), gradients (2) and weights (3) cut over processes, on the CPU if asked."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from xtune.dist import ranks
+from xtune.distributed.parallel import Distributed, Parallel, StepSettings
+from xtune.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from xtune.distributed.parallel import MakeOptimizer
+
+log = logging.getLogger(__name__)
+
+FILES = Path(__file__).resolve().parents[1] / "configs" / "deepspeed"
+
+
+class DeepSpeed(Distributed):
+    """ZeRO as a DeepSpeed JSON file says; what the training config says too is taken from there."""
+
+    needs_group: ClassVar[bool] = True
+    default_file: ClassVar[str | None] = None
+
+    file: str | None = Field(default=None, description="DeepSpeed's JSON file, in place of the one of this name")
+
+    def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:
+        if find_spec("deepspeed") is None:
+            raise ConfigError(
+                "DeepSpeed is not installed: got a deepspeed strategy; pip install deepspeed, or use fsdp"
+            )
+        settings, differences = reconcile(read_settings(self.path()), step)
+        if ranks.rank() == 0:
+            for difference in differences:
+                log.warning("DeepSpeed file %s: %s", self.path().name, difference)
+        engine = initialize(module, make_optimizer, settings)
+        return ZeroParallel(engine, max_grad_norm=step.max_grad_norm)
+
+    @property
+    def takes_from_cpu(self) -> bool:
+        return stage_of(read_settings(self.path())) == 3
+
+    def path(self) -> Path:
+        if self.file is None and self.default_file is None:
+            raise ConfigError("distributed.file is missing: the strategy deepspeed needs a DeepSpeed JSON file")
+        return Path(self.file) if self.file is not None else FILES / str(self.default_file)
+
+
+def zero(name: str) -> type[DeepSpeed]:
+    """The strategy of the file `name`.json among the configs."""
+    return type(
+        name, (DeepSpeed,), {"default_file": f"{name}.json", "__doc__": DeepSpeed.__doc__, "__annotations__": {}}
+    )
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """A DeepSpeed file's settings. Raises ConfigError."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"DeepSpeed file cannot be read: got {path}; {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"DeepSpeed file is not JSON: got {path}: {error}; mend it") from error
+    if not isinstance(settings, dict) or settings.get("zero_optimization", {}).get("stage") not in (1, 2, 3):
+        raise ConfigError(f"DeepSpeed file has no zero_optimization.stage of 1, 2 or 3: got {path}; add it")
+    return settings
+
+
+def stage_of(settings: dict[str, Any]) -> int:
+    return int(settings["zero_optimization"]["stage"])
+
+
+def reconcile(settings: dict[str, Any], step: StepSettings) -> tuple[dict[str, Any], list[str]]:
+    """DeepSpeed settings with what the training config decides put in, and a line for each that said otherwise.
+
+    "auto" and a missing setting are no difference. Weights that are trained stay float32 and the model computes under
+    autocast, so DeepSpeed's own fp16 and bf16 are off.
+    """
+    decided: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": step.batch_size,
+        "gradient_accumulation_steps": step.accumulate,
+        "train_batch_size": step.batch_size * step.accumulate * ranks.world_size(),
+        "gradient_clipping": step.max_grad_norm or 0.0,
+    }
+    result, differences = dict(settings), []
+    for name, value in decided.items():
+        if settings.get(name, "auto") not in ("auto", value):
+            differences.append(f"{name} is {settings[name]}; the config's {value} is used")
+        result[name] = value
+    for name in ("fp16", "bf16"):
+        if settings.get(name, {}).get("enabled") is True:
+            differences.append(f"{name} is not used; model.dtype decides")
+        result.pop(name, None)
+    for name in ("optimizer", "scheduler"):
+        if name in settings:
+            differences.append(f"{name} is not used; the config's is")
+        result.pop(name, None)
+    return result | {"zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False}, differences
+
+
+def initialize(module: nn.Module, make_optimizer: MakeOptimizer, settings: dict[str, Any]) -> Any:
+    """DeepSpeed's engine around `module`, whose weights stage 3 cuts on their way from the CPU, one by one."""
+    import deepspeed
+
+    if ranks.device().type == "cpu":  # else it builds a C++ extension first, for a minute and a half
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not deepspeed.comm.is_initialized():
+        deepspeed.init_distributed()  # it takes over torch's group
+    if stage_of(settings) == 3:
+        deepspeed.zero.Init(module=module, config_dict_or_path=settings)
+        for buffer in module.buffers():
+            buffer.data = buffer.data.to(ranks.device())
+    engine, _, _, _ = deepspeed.initialize(
+        model=module,
+        optimizer=make_optimizer(module),
+        config=settings,
+        dist_init_required=False,
+    )
+    return engine
+
+
+class ZeroParallel(Parallel):
+    """One process of ZeRO. DeepSpeed averages gradients over ranks; ours are sums."""
+
+    def __init__(self, engine: Any, *, max_grad_norm: float | None) -> None:
+        super().__init__(engine, engine.optimizer.optimizer, max_grad_norm=max_grad_norm)
+        self.engine = engine
+        self.stage = engine.zero_optimization_stage()
+        self.layout = f"zero{self.stage}"
+
+    @property
+    def inner(self) -> nn.Module:
+        return self.engine.module
+
+    def micro_batch(self, *, last: bool) -> AbstractContextManager[Any]:
+        self.engine.set_gradient_accumulation_boundary(last)
+        return nullcontext()
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        self.engine.backward(loss * ranks.world_size(), scale_wrt_gas=False)
+
+    def update(self) -> float:
+        """Clips and steps. DeepSpeed tells the norm after the step."""
+        self.engine.step()
+        return float(self.engine.get_global_grad_norm())
+
+    def trained(self) -> list[torch.nn.Parameter]:
+        if self.stage == 3:  # its groups are empty between two steps
+            return list(self.engine.optimizer.fp32_partitioned_groups_flat)
+        return super().trained()
+
+    def weights(self) -> dict[str, Tensor]:
+        import deepspeed
+
+        gathered = {}
+        for name, parameter in self.inner.named_parameters():
+            if self.is_saved(parameter):
+                with deepspeed.zero.GatheredParameters([parameter], enabled=self.stage == 3):
+                    if ranks.rank() == 0:
+                        gathered[name] = parameter.detach().cpu().clone()
+        return gathered

@@ -1,0 +1,139 @@
+"""What a run will take, worked out before anything is downloaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xtune.estimate.memory import (
+    GIB,
+    OPTIMIZER_BYTES,
+    Memory,
+    activations,
+    frozen_bytes,
+    logits,
+    spread,
+    state,
+)
+from xtune.models.count import head_dim, used_parameters
+from xtune.paths import is_local, packaged
+from xtune.tuning import Full, QLora
+from xtune.tuning.tuning import Tuning
+
+if TYPE_CHECKING:
+    from xtune.config.schema import Config
+    from xtune.models.spec import ModelSpec
+    from xtune.resolve import Run
+
+SIZES_GIB = (8, 16, 24, 40, 80)
+"""Usual GPUs."""
+RESERVED_GIB = 1.0
+"""What the libraries take beside tensors: CUDA's context and workspaces, or on a CPU the process itself."""
+SPREADS = ("ddp", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3", "deepspeed_zero3_offload")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and on what a run is planned. `width` is that of the model's dtype in bytes; no GPU means the CPU."""
+
+    tokens: int
+    """Of a micro-batch."""
+    width: int
+    gpus: int
+    gpu_gib: float
+    checkpointing: bool | str
+    batch_size: int = 1
+
+    @property
+    def mask(self) -> int:
+        """Bytes of an element of dropout's mask, which on a CPU is a float32."""
+        return 1 if self.gpus else 4
+
+
+@dataclass(frozen=True)
+class Need:
+    """One way to tune a model: its trained parameters and its memory on one device."""
+
+    trained: int
+    memory: Memory
+    checkpointing: bool
+
+
+def with_own_sizes(run: Run) -> Run:
+    """The run with the sizes of the model that lies in a folder here, which may be another than the config's."""
+    folder = Path(packaged(run.config.model.path)) if is_local(run.config.model.path) else None
+    if folder is None or not (folder / "config.json").is_file():
+        return run
+    try:
+        own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError:  # of_tokenizer tells
+        return run
+    found = {name: own.get(name, value) for name, value in run.model.config.items()}
+    parameters = 0 if found else run.model.parameters
+    return replace(run, model=replace(run.model, path=str(folder), config=found, parameters=parameters))
+
+
+def setting_of(config: Config, gpus: int, gpu_gib: float) -> Setting:
+    """A config's Setting on `gpus` GPUs of `gpu_gib` GiB. "auto" is bfloat16 on a GPU and float32 on the CPU."""
+    width = {"auto": 2 if gpus else 4, "float32": 4}.get(config.model.dtype, 2)
+    tokens = config.train.batch_size * config.max_length
+    return Setting(tokens, width, gpus, gpu_gib, config.train.gradient_checkpointing, config.train.batch_size)
+
+
+def need(spec: ModelSpec, tuning: Tuning, trained: int, optimizer: str, setting: Setting) -> Need:
+    """The memory of tuning `trained` parameters of a model so, on one device.
+
+    Gradient checkpointing "auto" is on where activations would take more than half of what the rest leaves, as the
+    engine decides.
+    """
+    sizes = spec.config
+    kept = state(trained, frozen_bytes(sizes, tuning, spec.parameters, setting.width), OPTIMIZER_BYTES[optimizer])
+    wanted = setting.checkpointing
+    if wanted == "auto":
+        whole = activations(sizes, tuning, setting.tokens, setting.width, setting.mask, checkpointing=False)
+        wanted = whole > max(0.0, setting.gpu_gib * GIB - kept.weights) / 2
+    kept = replace(
+        kept,
+        activations=activations(sizes, tuning, setting.tokens, setting.width, setting.mask, checkpointing=bool(wanted)),
+        logits=logits(sizes, tuning, setting.tokens, setting.width),
+    )
+    if isinstance(tuning, Full) and setting.width < 4:
+        kept = replace(kept, activations=kept.activations + setting.width * trained)  # autocast's copy of the weights
+    return Need(trained, kept, bool(wanted))
+
+
+def flops_a_token(sizes: Mapping[str, Any], needed: Need, length: int, *, full: bool) -> float:
+    """Floating point operations of training on one token, with `length` tokens of context.
+
+    Forward takes 2 a weight that is used, and causal attention. Backward takes as many for the activations, and as
+    many again for the weights that are trained; checkpointing adds a forward (arXiv:2205.05198).
+    """
+    attention = 2 * sizes["num_hidden_layers"] * sizes["num_attention_heads"] * head_dim(sizes) * length
+    forward = 2.0 * used_parameters(sizes) + attention
+    passes = 2 + needed.checkpointing + full
+    return forward * passes + (0 if full else 6 * needed.trained)
+
+
+def fits(memory: Memory, gib: float) -> bool:
+    return memory.total + RESERVED_GIB * GIB <= gib * GIB
+
+
+def advice(needed: Need, setting: Setting, tuning: Tuning) -> list[str]:
+    """What to change, in the order in which it costs least, where a run does not fit."""
+    memory, found = needed.memory, []
+    if memory.activations + memory.logits > memory.total / 4:
+        if not needed.checkpointing:
+            found.append("train.gradient_checkpointing=true keeps one layer's activations at a time")
+        if setting.batch_size > 1:
+            found.append("a smaller train.batch_size with a larger train.accumulate gives the same result")
+        found.append("a shorter max_length; too_long says what happens to longer rows")
+    for name in SPREADS[1:] if setting.gpus > 1 else ():
+        each = spread(memory, name, setting.gpus, tuning)
+        if fits(each, setting.gpu_gib):
+            return [*found, f"distributed={name} needs {each.total / GIB:.1f} GiB"]
+    if not isinstance(tuning, QLora):
+        found.append("the config of this name with qlora holds the base in 4 bits")
+    return found or ["a larger GPU, or more of them with distributed=deepspeed_zero3_offload, or a smaller model"]

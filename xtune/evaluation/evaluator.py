@@ -1,0 +1,75 @@
+"""What happens when an evaluation is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from xtune.callbacks.callback import Hook
+from xtune.checkpoints.journal import Journal
+from xtune.evaluation.held_out import evaluations_without_gain
+
+
+class Verdict(NamedTuple):
+    """What an evaluation asks of the loop."""
+
+    stop: bool = False
+    save: bool = False
+
+
+@dataclass
+class Evaluator:
+    """Measures and asks, writes both to the journals, and tells when to stop and when the best checkpoint is due.
+
+    Its memory is the journal, so a resumed run stops where an uninterrupted one would.
+    """
+
+    evaluations: Journal
+    answers: Journal
+    measure: Callable[[], dict[str, Any]] | None
+    """The row of an evaluation, where there is something held out."""
+    ask: Callable[[], list[dict[str, Any]]]
+    """Prompts and answers."""
+    choices: Journal
+    choose: Callable[[], list[dict[str, Any]]]
+    """The accuracy on each set of multiple-choice questions."""
+    patience: int | None = None
+    keep_best: bool = False
+    hooks: list[Hook] = field(default_factory=list)
+
+    def __call__(self, step: int) -> Verdict:
+        answers = _written(self.answers, step, self.ask())
+        for hook in self.hooks:
+            hook.answered(answers)
+        chosen = _written(self.choices, step, self.choose())
+        for hook in self.hooks:
+            hook.chosen(chosen)
+        if self.measure is None:
+            return Verdict()
+        row = {"step": step, **self.measure()}
+        self.evaluations.append(row)
+        for hook in self.hooks:
+            hook.evaluated(row)
+        waited = evaluations_without_gain([row["loss"] for row in self.evaluations.rows])
+        return Verdict(
+            stop=self.patience is not None and waited >= self.patience,
+            save=self.best is not None and self.best["step"] == step,
+        )
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """Step and loss of the best evaluation after the start."""
+        rows = [row for row in self.evaluations.rows if row["step"] > 0]
+        if not (self.keep_best and rows):
+            return None
+        lowest = min(rows, key=lambda row: row["loss"])
+        return {"step": lowest["step"], "loss": lowest["loss"]}
+
+
+def _written(journal: Journal, step: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their step, as they are now in the journal."""
+    stepped = [{"step": step, **row} for row in rows]
+    for row in stepped:
+        journal.append(row)
+    return stepped

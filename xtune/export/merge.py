@@ -1,0 +1,61 @@
+"""convert merge: a base model and an adapter become one plain transformers folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xtune.export.chat_files import save_chat_files
+from xtune.export.folder import whole_folder
+from xtune.export.layout import Layout, save_layout, save_native_tokenizer
+from xtune.models.adapter import adapter_base, load_adapter
+from xtune.models.load import load_model, load_tokenizer, stored_dtype
+from xtune.templates.store import load_template
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+def merge(
+    model: str,
+    adapter: str | Path,
+    out: str | Path,
+    *,
+    dtype: str = "auto",
+    layout: Layout = "original",
+    force: bool = False,
+) -> None:
+    """Writes `model` with `adapter` merged into its weights to `out`, with the tokenizer and chat template that were
+    trained. The base is loaded unquantized, in the dtype it is stored in unless `dtype` names another: merging into
+    4-bit weights would round the adapter away. `layout` is a choice for the legacy families only (see
+    `xtune.export.layout`). Raises ModelError and XtuneError; `out` appears whole or not at all.
+    """
+    with whole_folder(out, force=force) as folder:
+        adapter_base(adapter)  # a wrong folder is told before minutes of loading
+        base = load_model(model, dtype=stored_dtype(model) if dtype == "auto" else dtype, device="cpu")
+        tuned = load_adapter(base, adapter)
+        untie(tuned)
+        merged = tuned.merge_and_unload()
+        save_layout(merged, model, layout, folder)
+        has_tokenizer = (Path(adapter) / "tokenizer_config.json").is_file()
+        tokenizer = load_tokenizer(adapter if has_tokenizer else model)
+        save_chat_files(load_template(adapter), tokenizer, folder)
+        if layout == "native":
+            save_native_tokenizer(tokenizer, folder)
+
+
+def untie(model: PeftModel) -> None:
+    """Gives head and embeddings that share a weight one each, where an adapter is on either: merging it would change
+    the other one too.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from torch import nn
+
+    base = model.get_base_model()
+    head, embeddings = base.get_output_embeddings(), base.get_input_embeddings()
+    if head is None or head.weight is not embeddings.weight:
+        return
+    if any(isinstance(module, BaseTunerLayer) for module in (head, embeddings)):
+        layer = head.get_base_layer() if isinstance(head, BaseTunerLayer) else head
+        layer.weight = nn.Parameter(layer.weight.detach().clone(), requires_grad=False)
+        base.config.tie_word_embeddings = False

@@ -1,0 +1,58 @@
+"""convert pth_to_hf: a checkpoint becomes a plain peft adapter (LoRA, QLoRA) or transformers folder (full)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xtune.checkpoints.checkpoint import find_checkpoint, read_manifest
+from xtune.errors import CheckpointError
+from xtune.export.chat_files import save_chat_files
+from xtune.export.folder import whole_folder
+from xtune.models.load import load_tokenizer
+from xtune.templates.store import load_template
+
+if TYPE_CHECKING:
+    from xtune.config.schema import Config
+
+
+def pth_to_hf(config: Config, checkpoint: str | Path, out: str | Path, *, force: bool = False) -> Path:
+    """Writes the weights of `checkpoint` (a checkpoint, or a work dir: its newest good one) to `out`, with the
+    tokenizer and the chat template that were trained. Returns the checkpoint that was taken.
+
+    Raises CheckpointError where it is damaged, or was trained with another model or tuning than `config` says.
+    """
+    source = find_checkpoint(checkpoint)
+    trained = _trained_config(source)
+    for section in ("model", "tuning"):
+        wanted, found = getattr(config, section).name, trained[section]["name"]
+        if wanted != found:
+            raise CheckpointError(
+                f"checkpoint {source} has another {section} than the config: got {found}, the config says {wanted}; "
+                f"give the config that it was trained with"
+            )
+    path = trained["model"].get("tokenizer") or trained["model"]["path"]
+    with whole_folder(out, force=force) as folder:
+        for name in read_manifest(source)["files"]:
+            if "/" not in name and not name.startswith("xtune_"):
+                shutil.copy2(source / name, folder / name)
+        _name_base(folder, trained["model"]["path"])
+        save_chat_files(load_template(source), load_tokenizer(path), folder)
+    return source
+
+
+def _trained_config(checkpoint: Path) -> dict[str, Any]:
+    """The values of the config that a checkpoint was trained with."""
+    values: dict[str, Any] = json.loads((checkpoint / "xtune_config.json").read_text(encoding="utf-8"))
+    return values
+
+
+def _name_base(folder: Path, base: str) -> None:
+    """Writes the model's path as the run had it into an adapter's config: peft puts the folder that was loaded."""
+    file = folder / "adapter_config.json"
+    if file.is_file():
+        values = json.loads(file.read_text(encoding="utf-8"))
+        values["base_model_name_or_path"] = base
+        file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

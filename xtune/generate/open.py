@@ -1,0 +1,80 @@
+"""A model folder and an adapter -> a Session with the chat template that was trained."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xtune.errors import ModelError
+from xtune.generate.session import Session
+from xtune.models.adapter import adapter_base, load_adapter
+from xtune.models.load import load_model, load_tokenizer, local_folder
+from xtune.resolve import find_template
+from xtune.templates.store import load_template
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from xtune.registries import Components
+    from xtune.templates.template import ChatTemplate
+
+log = logging.getLogger(__name__)
+
+
+def open_session(
+    model: str,
+    found: Components,
+    *,
+    adapter: str | None = None,
+    bits: int | None = None,
+    template: str | None = None,
+    dtype: str = "auto",
+) -> Session:
+    """Loads what is needed to chat. `model` may itself be an adapter's folder: its base model is then loaded too.
+
+    The template is the one stored with the adapter or model, else the registry's for that model, else the tokenizer's
+    own. Choosing another one with `template` is allowed and warned of.
+    """
+    if adapter is None and (Path(model) / "adapter_config.json").is_file():
+        model, adapter = adapter_base(model), model
+    if adapter is not None:
+        adapter_base(adapter)  # a wrong folder is told before the model is loaded
+    tokenizer = session_tokenizer(model, adapter)
+    chosen = choose_template(model, adapter, template, tokenizer, found)
+    network = load_model(model, dtype=dtype, quantization=bits)
+    if adapter is not None:
+        network = load_adapter(network, adapter)
+    return Session(network.eval(), tokenizer, chosen)
+
+
+def session_tokenizer(model: str, adapter: str | None) -> PreTrainedTokenizerBase:
+    """The tokenizer stored with the adapter, where there is one, else the model's."""
+    if adapter is not None and (Path(adapter) / "tokenizer_config.json").is_file():
+        return load_tokenizer(adapter)
+    return load_tokenizer(model)
+
+
+def choose_template(
+    model: str,
+    adapter: str | None,
+    name: str | None,
+    tokenizer: PreTrainedTokenizerBase,
+    found: Components,
+) -> ChatTemplate | None:
+    """The template to chat with; None means the tokenizer's own. Raises ModelError where there is none at all."""
+    folders = [folder for folder in (adapter, local_folder(model, weights=False)) if folder and Path(folder).is_dir()]
+    stored = next((template for folder in folders if (template := load_template(folder))), None)
+    if name is not None:
+        chosen = find_template(name, found)
+        if stored is not None and stored != chosen:
+            log.warning("this model was trained with another chat template than %s: its answers may be poor", name)
+        return chosen
+    if stored is not None:
+        return stored
+    known = next((spec for spec in found.models.values() if spec.path == model), None)
+    if known is not None:
+        return found.templates[known.template]
+    if getattr(tokenizer, "chat_template", None):
+        return None
+    raise ModelError(f"model {model} has no chat template: choose one with --prompt-template (xtune list-templates)")

@@ -1,0 +1,115 @@
+"""Every way in which a plugin can be wrong, each with the line that names its distribution and says what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from importlib.metadata import Distribution, distributions
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xtune import __version__
+from xtune.errors import PluginError, suggestion
+
+if TYPE_CHECKING:
+    from xtune.registries import Plugin
+    from xtune.registry import Registry
+
+KINDS = ("models", "templates", "mappers", "strategies", "configs", "commands")
+"""What a plugin can add. The hook of each is register_KIND(KIND)."""
+HOOKS = tuple(f"register_{kind}" for kind in KINDS)
+
+
+def failure(name: str, problem: str, cure: str = "mend it") -> PluginError:
+    """The error for the plugin `name`, in one line; it ends with the ways to go on without that plugin."""
+    problem = " ".join(problem.split())
+    return PluginError(f"plugin {name} {problem}; {cure}, uninstall {name}, or set XTUNE_PLUGINS= to load no plugin")
+
+
+def check_distribution(distribution: Distribution) -> None:
+    """Refuses a distribution that is on the path in two versions, or whose metadata asks for another xtune."""
+    name = distribution.name
+    places = {found.version: str(found.locate_file("")) for found in distributions(name=name)}
+    if len(places) > 1:
+        both = " and ".join(f"{version} in {place}" for version, place in sorted(places.items()))
+        raise failure(name, f"is installed in {len(places)} versions at once: got {both}", "uninstall all but one")
+    unmet = _unmet(distribution.requires or [])
+    if unmet:
+        problem = f"{distribution.version} needs xtune {unmet}: got xtune {__version__}"
+        raise failure(name, problem, f"install another version of xtune or of {name}")
+
+
+def _unmet(requires: Iterable[str]) -> str | None:
+    """The versions of xtune that Requires-Dist lines ask for, where this one is not among them."""
+    lines = [line for line in requires if re.match(r"xtune(?![\w.-])", line, re.IGNORECASE)]
+    if not lines:
+        return None
+    from packaging.requirements import Requirement  # takes as long to import as all plugins to be found
+
+    for need in map(Requirement, lines):
+        applies = need.marker is None or need.marker.evaluate({"extra": ""})
+        if applies and not need.specifier.contains(__version__, prereleases=True):
+            return str(need.specifier)
+    return None
+
+
+def check_hooks(plugin: Plugin) -> None:
+    """Refuses hooks that nobody would call, or that could not add anything."""
+    for hook in HOOKS:
+        if hook not in plugin.hooks and hasattr(plugin.module, hook):
+            raise failure(plugin.name, f"has {hook} without a mark", "write @xtune.hookimpl above it")
+    if not plugin.hooks:
+        raise failure(plugin.name, "implements no hook", f"give it one of {', '.join(HOOKS)}")
+    for hook in plugin.hooks:
+        if hook not in HOOKS:
+            problem = f"has a hook that xtune does not know: got {hook}; {suggestion(hook, HOOKS)}"
+            raise failure(plugin.name, problem, "rename it")
+        parameters = signature(getattr(plugin.module, hook)).parameters
+        wanted = hook.removeprefix("register_")
+        if list(parameters) != [wanted]:
+            problem = f"has a hook with wrong arguments: got {hook}({', '.join(parameters)})"
+            raise failure(plugin.name, problem, f"write {hook}({wanted})")
+
+
+def check_components(plugin: Plugin, kind: str, registry: Registry[Any]) -> None:
+    """Refuses what is no component of its kind, here where its plugin is known and not in the middle of a run."""
+    wanted, fits = COMPONENTS[kind]
+    for name, value in registry.items():
+        if registry.owner(name) == plugin.name and not fits(value):
+            problem = f"adds {registry.kind} {name!r} of a wrong type: got {type(value).__name__}"
+            raise failure(plugin.name, problem, f"add {wanted}")
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, import_module("xtune.models.spec").ModelSpec)
+
+
+def _is_template(value: Any) -> bool:
+    return isinstance(value, import_module("xtune.templates.template").ChatTemplate)
+
+
+def _is_strategy(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, import_module("xtune.tuning.tuning").Strategy)
+
+
+def _is_config(value: Any) -> bool:
+    return isinstance(value, Path)
+
+
+def _is_command(value: Any) -> bool:
+    return isinstance(getattr(value, "HELP", None), str) and all(
+        callable(getattr(value, name, None)) for name in ("add_arguments", "run")
+    )
+
+
+COMPONENTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "models": ("an xtune.ModelSpec", _is_model),
+    "templates": ("an xtune.ChatTemplate", _is_template),
+    "mappers": ("a function from a row to an xtune.Conversation", callable),
+    "strategies": ("a subclass of xtune.Tuning", _is_strategy),
+    "configs": ("a package, with configs.add_package", _is_config),
+    "commands": ("a module with HELP, add_arguments(parser) and run(args)", _is_command),
+}
+"""What a component of each kind is, in words and as a check."""

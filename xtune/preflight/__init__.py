@@ -1,1 +1,0 @@
-"""Before a run costs anything: check it, plan it, rehearse it in small."""

@@ -1,0 +1,119 @@
+"""Settings that cannot stand together, each told in one line that says what to change.
+
+The config alone decides here, on whatever machine; what this machine lacks is found by `xtune.check`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xtune.distributed import DeepSpeed, Fsdp
+from xtune.errors import ConfigError
+from xtune.models.count import TRAITS, matrices
+from xtune.tuning import Int8Lora, Lora, QLora
+from xtune.tuning.taken_out import METHODS
+
+if TYPE_CHECKING:
+    from xtune.resolve import Run
+
+
+def refuse_contradictions(run: Run) -> None:
+    """Raises ConfigError for the first rule that the settings break."""
+    for rule in RULES:
+        rule(run)
+
+
+def is_known(run: Run) -> bool:
+    """Whether the weights are those that the model's spec tells of: a path of the user's own may hold others."""
+    return run.config.model.path == run.model.path
+
+
+def beyond_context(run: Run) -> None:
+    if is_known(run) and run.config.max_length > run.model.context:
+        raise ConfigError(
+            f"max_length is beyond the context of {run.config.model.name}: got {run.config.max_length}, it takes "
+            f"{run.model.context}; set max_length={run.model.context} or less, or a model with a longer context"
+        )
+
+
+def half_precision(run: Run) -> None:
+    if run.config.model.dtype == "float16":
+        raise ConfigError("model.dtype=float16 cannot be trained: its gradients underflow; use bfloat16 or float32")
+
+
+def flash_in_float32(run: Run) -> None:
+    if run.config.model.attention == "flash_attention_2" and run.config.model.dtype == "float32":
+        raise ConfigError(
+            "flash attention takes 16 bits: got model.dtype=float32; set it to bfloat16, or model.attention to sdpa"
+        )
+
+
+def flash_with_alibi(run: Run) -> None:
+    if run.config.model.attention == "flash_attention_2" and is_known(run) and run.model.config.get("alibi"):
+        raise ConfigError(
+            f"flash attention has no place for the ALiBi of {run.config.model.name}; set model.attention=sdpa"
+        )
+
+
+def unknown_targets(run: Run) -> None:
+    if not isinstance(run.tuning, Lora) or run.tuning.targets == "all-linear":
+        return
+    if not is_known(run) or run.model.config.get("model_type") not in TRAITS:
+        return
+    names = list(dict.fromkeys(matrix.name for matrix in matrices(run.model.config) if matrix.linear))
+    if any(target.endswith(name) for target in run.tuning.targets for name in names):
+        return
+    raise ConfigError(
+        f"tuning.targets names no layer of {run.config.model.name}: got {', '.join(run.tuning.targets)}; "
+        f"it has {', '.join(names)}"
+    )
+
+
+def adapter_rate(run: Run) -> None:
+    if run.config.optimizer.lora_plus_ratio is not None and not isinstance(run.tuning, Lora):
+        raise ConfigError(
+            f"optimizer.lora_plus_ratio needs LoRA: got tuning.name={run.config.tuning.name}; leave it out"
+        )
+
+
+def quantized_start(run: Run) -> None:
+    if isinstance(run.tuning, (QLora, Int8Lora)) and run.tuning.init in METHODS:
+        raise ConfigError(
+            f"tuning.init={run.tuning.init} takes the adapters out of the base weights, which {run.config.tuning.name} "
+            f"holds quantized; set tuning.init=default, or tuning.name=lora"
+        )
+
+
+def cut_adafactor(run: Run) -> None:
+    if run.config.optimizer.name == "adafactor" and isinstance(run.distributed, (DeepSpeed, Fsdp)):
+        raise ConfigError(
+            "adafactor needs the rows and columns of whole weights, which this strategy cuts: got distributed="
+            f"{run.config.distributed_name}; use distributed=ddp, or optimizer.name=adamw"
+        )
+
+
+def rising_rate(run: Run) -> None:
+    lowest, highest = run.config.schedule.min_lr, run.config.optimizer.lr
+    if lowest > highest:
+        raise ConfigError(f"schedule.min_lr is above optimizer.lr: got {lowest:g} and {highest:g}; lower min_lr")
+
+
+def nothing_held_out(run: Run) -> None:
+    if run.config.evaluation.holdout or not (run.config.checkpoint.best or run.config.evaluation.patience):
+        return
+    wanted = "checkpoint.best" if run.config.checkpoint.best else "evaluation.patience"
+    raise ConfigError(f"{wanted} needs held-out rows: got evaluation.holdout=0; set it to 0.05 for instance")
+
+
+RULES = (
+    beyond_context,
+    half_precision,
+    flash_in_float32,
+    flash_with_alibi,
+    unknown_targets,
+    adapter_rate,
+    quantized_start,
+    cut_adafactor,
+    rising_rate,
+    nothing_held_out,
+)

@@ -1,0 +1,129 @@
+"""Readers of Excel workbooks and Parquet files. Memory stays flat."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from xtune.errors import DataError, suggestion
+from xtune.sources.row import Row, Rows, header, reason
+
+_BATCH = 1000
+_FORMULA_ERRORS = {"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#SPILL!", "#CALC!"}
+
+
+def read_workbook(path: Path, label: str, sheet: str | None = None) -> Rows:
+    """Rows of one sheet (default: the first); its first row that is not empty is the header.
+
+    Cells are text as Excel shows them (see `cell_text`). A formula counts as the value that was last computed and
+    saved. Of merged cells the first has the value, the others are empty. Rows without any value are passed over.
+    """
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except Exception as error:  # a damaged workbook makes openpyxl, zipfile and expat raise many things
+        raise DataError(
+            f"{label} is not a readable .xlsx workbook: got {type(error).__name__}: {reason(error)}; "
+            "open it in a spreadsheet program and save it as .xlsx, without a password"
+        ) from error
+    try:
+        pages = {page.title: page for page in book.worksheets}
+        name = next(iter(pages)) if sheet is None and pages else sheet or ""
+        if name not in pages:
+            raise DataError(f"{label} has no such sheet: got {name!r}; {suggestion(name, pages)}")
+        page = pages[name]
+        page.reset_dimensions()  # programs write a wrong size, by which openpyxl would cut rows off
+        yield from _sheet_rows(page, f"{label}, sheet {name}")
+    finally:
+        book.close()
+
+
+def _sheet_rows(page: Any, where: str) -> Rows:
+    cells = enumerate(page.iter_rows(values_only=True), 1)
+    names: list[str] = []
+    while True:
+        try:
+            number, values = next(cells)
+        except StopIteration:
+            break
+        except Exception as error:  # the sheet's XML is parsed on the way, see above
+            raise DataError(
+                f"{where} is damaged: got {type(error).__name__}: {reason(error)}; save it again"
+            ) from error
+        if all(value is None for value in values):
+            continue
+        texts = [cell_text(value) for value in values]
+        if not names:
+            names = header([text or "" for text in texts], f"{where}, row {number}")
+        elif any(texts[len(names) :]):
+            yield DataError(
+                f"{where}, row {number}: the header has {len(names)} columns: got {len(texts)} cells; name each column"
+            )
+        else:
+            texts += [None] * (len(names) - len(texts))
+            yield Row({name: text for name, text in zip(names, texts, strict=False) if name}, f"{where}, row {number}")
+    if not names:
+        raise DataError(f"{where} is empty; choose another sheet, or write column names and rows into it")
+
+
+def cell_text(value: Any) -> str | None:
+    """What Excel shows for a cell's value; None for an empty cell and for a formula that failed, such as #DIV/0!.
+
+    Fractions have up to 15 digits; dates are written as 2026-03-31 or 2026-03-31 14:30:00 and times as 14:30:00.
+    Characters that XML cannot hold are saved as escapes such as _x000D_, a carriage return, and read as themselves.
+    """
+    from openpyxl.utils.escape import unescape  # load_workbook leaves this to its callers
+
+    if type(value) is str:
+        return None if value in _FORMULA_ERRORS else str(unescape(value))
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return str(value)
+
+
+def read_parquet(path: Path, label: str) -> Rows:
+    """Rows of a Parquet file, in batches."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        # without pre_buffer a row group's columns are read page by page, not whole
+        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise DataError(f"{label}: two columns have the same name: got {', '.join(names)}; rename one")
+            yield from arrow_rows(file.iter_batches(batch_size=_BATCH), label)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{label} is not a readable Parquet file: got {reason(error)}; write it again") from error
+
+
+def arrow_rows(batches: Any, label: str) -> Rows:
+    """Rows of Arrow batches (or tables), as plain Python values."""
+    number = 0
+    for batch in batches:
+        try:
+            rows = batch.to_pylist()
+        except (ValueError, OverflowError):  # text that is not UTF-8, a date that Python has not
+            rows = [_arrow_row(batch.slice(index, 1)) for index in range(batch.num_rows)]
+        for values in rows:
+            number += 1
+            where = f"{label}, row {number}"
+            if isinstance(values, Exception):
+                yield DataError(f"{where}: a value cannot be read: got {reason(values)}; mend or delete the row")
+            else:
+                yield Row(values, where)
+
+
+def _arrow_row(batch: Any) -> dict[str, Any] | Exception:
+    try:
+        return batch.to_pylist()[0]
+    except (ValueError, OverflowError) as error:
+        return error

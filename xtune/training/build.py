@@ -1,0 +1,214 @@
+"""A Run -> the parts of a training loop: the model spread over ranks, the plan, what collates and what evaluates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from xtune.checkpoints.save import load_weights
+from xtune.conversation import IGNORE, Conversation
+from xtune.data.collate import collate
+from xtune.data.feed import Choice, Feed, map_rows
+from xtune.data.report import Report
+from xtune.data.schedule import Plan, seed_everything
+from xtune.dist import ranks
+from xtune.distributed.parallel import StepSettings
+from xtune.evaluation.evaluator import Evaluator
+from xtune.evaluation.held_out import answers, evaluating, held_out_loss, padding_id
+from xtune.evaluation.multiple_choice import accuracy, read_questions
+from xtune.models.load import pick_dtype
+from xtune.templates.encode import encode
+from xtune.training.forward import LossModel
+from xtune.training.layers import compile_layers, use_checkpointing
+from xtune.training.optim import build_optimizer
+from xtune.training.schedule import lr_factor, warmup_length
+from xtune.tuning import Full
+
+if TYPE_CHECKING:
+    from xtune.callbacks.callback import Hook
+    from xtune.checkpoints.journal import Journals
+    from xtune.config.schema import Config, OptimizerSettings
+    from xtune.distributed.parallel import Parallel
+    from xtune.resolve import Run
+
+log = logging.getLogger(__name__)
+
+Rows = list[dict[str, Any]]
+"""Lines of a journal."""
+
+
+def build_model(run: Run, checkpoint: Path | None) -> torch.nn.Module:
+    """The model, prepared for tuning, with the weights of `checkpoint` where one is given.
+
+    Weights that are trained are float32 whatever the model's dtype: a step of bfloat16 weights is lost in rounding.
+    """
+    seed_everything(run.config.seed)
+    model = run.tuning.prepare(run.load_model(ranks.device(), on_cpu=run.distributed.takes_from_cpu))
+    if isinstance(run.tuning, Full) and hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")  # grouped_mm knows no autocast: it would compute in float32
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    if checkpoint is None:
+        run.tuning.begin(model)
+    else:
+        load_weights(model, checkpoint)
+    return model
+
+
+def build_parallel(run: Run, model: torch.nn.Module, plan: Plan) -> Parallel:
+    """The model with its loss and its optimizer, spread as the distributed strategy says."""
+    settings = run.config
+    dtype = pick_dtype(settings.model.dtype, ranks.device())
+    module = LossModel(model, dtype=dtype, neftune_alpha=settings.train.neftune_alpha)
+    tokens = settings.train.batch_size * settings.max_length
+    use_checkpointing(model, settings.train.gradient_checkpointing, tokens=tokens, device=ranks.device())
+    micro_batches = plan.steps * settings.train.accumulate
+    compile_layers(model, settings.train.compile, micro_batches=micro_batches, device=ranks.device())
+    return run.distributed.start(
+        module,
+        lambda spread: optimizer_for(spread, settings.optimizer),
+        StepSettings(settings.train.batch_size, settings.train.accumulate, settings.optimizer.max_grad_norm),
+    )
+
+
+def optimizer_for(module: torch.nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    return build_optimizer(module.named_parameters(), **settings.model_dump(exclude={"max_grad_norm"}))
+
+
+def build_plan(config: Config, packs: Any) -> Plan:
+    return Plan(
+        packs=packs,
+        batch_size=config.train.batch_size,
+        accumulate=config.train.accumulate,
+        epochs=config.train.epochs,
+        max_steps=config.train.max_steps,
+        ranks=ranks.world_size(),
+        seed=config.seed,
+    )
+
+
+def build_schedule(config: Config, steps: int) -> Callable[[int], float]:
+    settings = config.schedule
+    return partial(
+        lr_factor,
+        name=settings.name,
+        warmup=warmup_length(steps, settings.warmup_ratio, settings.warmup_steps),
+        total=steps,
+        floor=min(1.0, settings.min_lr / config.optimizer.lr),
+    )
+
+
+def build_collate(model: Any, tokenizer: Any) -> Callable[[Sequence[Any]], Any]:
+    """Packs -> a Batch on this rank's device, in the form that the model's attention takes."""
+    pad_id = padding_id(tokenizer)
+    attention, device = model.config._attn_implementation, ranks.device()
+    return lambda packs: collate(packs, pad_id=pad_id, attention=attention).to(device)
+
+
+def build_measure(
+    config: Config, parallel: Parallel, held_out: Any, batch: Callable[[Sequence[Any]], Any]
+) -> Callable[[], dict[str, Any]] | None:
+    """The evaluation on held-out packs; None where nothing is held out."""
+    if not config.evaluation.holdout:
+        return None
+    if not len(held_out):
+        log.warning("nothing is evaluated: no row fell into evaluation.holdout=%s", config.evaluation.holdout)
+        return None
+    return partial(held_out_loss, parallel, held_out, batch, config.train.batch_size)
+
+
+def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], Rows]:
+    """Asks the model the config's prompts, as a chat with it would, always taking the likeliest token."""
+    from xtune.generate.session import Session
+
+    settings = run.config.evaluation
+    session = Session(
+        parallel.inner.model,  # type: ignore[arg-type]
+        tokenizer,
+        run.template,
+        system=settings.system,
+        max_new_tokens=settings.max_new_tokens,
+    )
+    dtype: torch.dtype = parallel.inner.dtype  # type: ignore[assignment]
+    device = ranks.device().type
+
+    def ask() -> Rows:
+        if not settings.prompts:
+            return []
+        with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
+            return answers(session, settings.prompts, parallel.generate)
+
+    return ask
+
+
+def build_choose(run: Run, parallel: Parallel, tokenizer: Any, feeds: Sequence[Feed]) -> Callable[[], Rows]:
+    """Asks the multiple-choice questions of `feeds`. Raises DataError where they are no multiple choice."""
+    pad_id = padding_id(tokenizer)
+    model, dtype = parallel.inner.model, parallel.inner.dtype
+    device, batch_size = ranks.device(), run.config.train.batch_size
+    context = getattr(model.config, "max_position_embeddings", None)  # type: ignore[union-attr]
+    sets = {
+        feed.source.name: read_questions(
+            feed.source.name, conversations(feed), lambda whole: encode(whole, run.template, tokenizer).ids
+        )
+        for feed in feeds
+    }
+
+    def logits(ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        options = {"max_new_tokens": 1, "do_sample": False, "pad_token_id": pad_id, "output_logits": True}
+        inputs = {"input_ids": ids_BT.to(device), "attention_mask": mask_BT.to(device)}
+        return parallel.generate(**inputs, **options, return_dict_in_generate=True).logits[0].float()
+
+    def choose() -> Rows:
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32), evaluating(model):  # type: ignore[arg-type]
+            return [
+                {"name": name, **accuracy(found, logits, pad_id=pad_id, batch_size=batch_size, context=context)}
+                for name, found in sets.items()
+            ]
+
+    return choose
+
+
+def conversations(feed: Feed) -> list[Conversation]:
+    """All conversations of a feed. Rows that give none are counted in the log."""
+    report = Report()
+    found = [one for batch in map_rows(feed, Choice(False, 0.0, 0), report) for one in batch.conversations]
+    if report.dropped:
+        log.warning("%s: %d of %d rows give no question", feed.source.name, sum(report.dropped.values()), report.read)
+    return found
+
+
+def build_evaluator(
+    config: Config,
+    measure: Callable[[], dict[str, Any]] | None,
+    ask: Callable[[], Rows],
+    choose: Callable[[], Rows],
+    journals: Journals,
+    hooks: list[Hook],
+) -> Evaluator:
+    return Evaluator(
+        evaluations=journals.evaluations,
+        answers=journals.answers,
+        choices=journals.choices,
+        measure=measure,
+        ask=ask,
+        choose=choose,
+        patience=config.evaluation.patience,
+        keep_best=config.checkpoint.best,
+        hooks=hooks,
+    )
+
+
+def describe_batch(tokenizer: Any, batch: Any, limit: int = 200) -> str:
+    """The beginning of each row of a batch as text, and how many of its tokens are learnt."""
+    rows = []
+    for ids_T, labels_T in zip(batch.input_ids_BT, batch.labels_BT, strict=True):
+        text = " ".join(tokenizer.decode(ids_T.tolist()).split())
+        rows.append(f"{text[:limit]!r} ({int((labels_T != IGNORE).sum())} learnt)")
+    return ", ".join(rows)

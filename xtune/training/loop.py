@@ -1,0 +1,146 @@
+"""The training loop: steps, and between them evaluations, answers and checkpoints when they are due."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from xtune.callbacks.callback import Hook
+from xtune.checkpoints.journal import Journal
+from xtune.conversation import IGNORE
+from xtune.data.schedule import Plan, seed_everything
+from xtune.dist import ranks
+from xtune.distributed.parallel import Parallel
+from xtune.errors import XtuneError
+from xtune.evaluation.evaluator import Verdict
+from xtune.training.interrupts import Interrupts
+
+
+@dataclass
+class Loop:
+    """Trains `parallel` on the packs of `plan`, from step `start` to the last.
+
+    One gradient: a step's loss is the sum over its learnt tokens, in all micro-batches and ranks, divided by their
+    number. So it does not matter how the step is split, or how unevenly its tokens lie.
+    """
+
+    parallel: Parallel
+    plan: Plan
+    collate: Callable[[Sequence[Any]], Any]
+    """Packs -> Batch on this rank's device."""
+    lr_factor: Callable[[int], float]
+    seed: int
+    metrics: Journal
+    describe: Callable[[Any], str]
+    """A batch as text, for the error of a loss that is not finite."""
+    evaluate: Callable[[int], Verdict] = lambda step: Verdict()
+    """Evaluates after that many steps."""
+    save: Callable[[int, bool], None] = lambda step, final: None
+    evaluate_every: int = 500
+    save_every: int = 500
+    hooks: list[Hook] = field(default_factory=list)
+
+    def run(self, start: int = 0) -> str:
+        """Runs to the end, or until it should stop. Returns why: "finished", "early stop" or a signal's name."""
+        total = self.plan.steps
+        if start == 0:
+            self.evaluate(0)
+        reason = "finished"
+        with Interrupts() as interrupts:
+            for step in range(start, total):
+                self.metrics.append(row := self.train_step(step))
+                for hook in self.hooks:
+                    hook.stepped(row)
+                done = step + 1
+                verdict = Verdict()
+                (interrupted,) = ranks.sums(interrupts.wanted is not None)
+                if interrupted:
+                    reason = next(name for name in ranks.gather(interrupts.wanted) if name)
+                elif self._due(done, self.evaluate_every):
+                    verdict = self.evaluate(done)
+                    reason = "early stop" if verdict.stop else reason
+                ending = reason != "finished" or done == total
+                if ending or verdict.save or self._due(done, self.save_every):
+                    self.save(done, ending)
+                if ending:
+                    break
+        return reason
+
+    def _due(self, done: int, every: int) -> bool:
+        return done == self.plan.steps or done % every == 0
+
+    def train_step(self, step: int) -> dict[str, Any]:
+        """One update of the weights; `step` counts from 0. Returns the step's row of the metrics, from 1.
+
+        Raises XtuneError for a loss or gradient that is not finite, before it reaches the weights.
+        """
+        begin = time.perf_counter()
+        seed_everything(self.seed, step, ranks.rank())
+        batches = self.batches(step)
+        learnt, tokens = ranks.sums(sum(b.learnt for b, _ in batches), sum(count for _, count in batches))
+        self.parallel.module.train()
+        losses = []
+        for number, (batch, _) in enumerate(batches, start=1):
+            last = number == len(batches)
+            with self.parallel.micro_batch(last=last):
+                loss = self.parallel.module(batch.model_inputs(), batch.labels_BT) / max(learnt, 1)
+                self.parallel.backward(loss, last=last)
+            losses.append(loss.detach())
+        (mean,) = ranks.sums(torch.stack(losses).double().sum())
+        if not math.isfinite(mean):
+            bad = [batch for (batch, _), loss in zip(batches, losses, strict=True) if not loss.isfinite()]
+            self._complain(step, mean, bad)
+        factor = self.lr_factor(step)
+        for group in self.parallel.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        norm = self.parallel.update()
+        if not math.isfinite(norm):
+            self._complain(step, norm, [batch for batch, _ in batches], what="gradient norm")
+        return {
+            "step": step + 1,
+            "loss": mean,
+            "lr": self.parallel.optimizer.param_groups[0]["lr"],
+            "grad_norm": norm,
+            "tokens": int(tokens),
+            "learnt": int(learnt),
+            "seconds": round(time.perf_counter() - begin, 4),
+            "memory_gib": round(memory_gib(), 3),
+        }
+
+    def batches(self, step: int) -> list[tuple[Any, int]]:
+        """This rank's micro-batches of a step, each with its number of tokens without padding.
+
+        A rank that has nothing in one of them takes part with a pack of which nothing is learnt.
+        """
+        result = []
+        for indices in self.plan.micro_batches(step, ranks.rank()):
+            if len(indices):
+                packs = [self.plan.packs[int(index)] for index in indices]
+                result.append((self.collate(packs), sum(len(pack.ids) for pack in packs)))
+            else:
+                pack = self.plan.packs[int(self.plan.step_packs(step)[0])]
+                result.append((self.collate([pack._replace(labels=pack.labels * 0 + IGNORE)]), 0))
+        return result
+
+    def _complain(self, step: int, value: float, batches: list[Any], what: str = "loss") -> None:
+        texts = [text for rank in ranks.gather([self.describe(batch) for batch in batches]) for text in rank]
+        raise XtuneError(
+            f"the {what} of step {step + 1} is {value}: nothing of it is saved, the newest checkpoint is older; "
+            f"look at its samples, or lower optimizer.lr. They are: {' | '.join(texts)}"
+        )
+
+
+def memory_gib() -> float:
+    """The most memory taken so far: of the CUDA device where there is one, else of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    import resource
+    import sys
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -1,0 +1,156 @@
+"""train(): a config in, a trained model and the story of its training out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xtune.checkpoints.work_dir import workplace
+from xtune.config.schema import Config
+from xtune.config.source import load_config
+from xtune.dist import launch, ranks
+from xtune.resolve import Run, resolve
+
+if TYPE_CHECKING:
+    from xtune.callbacks.callback import Hook
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left. `metrics` has a row a step: step, loss, lr, tokens, learnt, grad_norm, seconds, memory_gib.
+
+    `reason` is "finished", "early stop", or the name of the signal that stopped it. `checkpoint` is the newest one.
+    """
+
+    work_dir: Path
+    metrics: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
+    choices: list[dict[str, Any]]
+    reason: str
+    checkpoint: Path
+
+
+def train(config: Config | str | Path, work_dir: str | Path | None = None, resume: str | Path | None = None) -> Result:
+    """Fine-tunes as `config` (a Config, a name or a file) says, and returns what came of it.
+
+    `work_dir` is where everything is written (default: work_dirs/NAME). `resume` is "auto" (the newest good checkpoint
+    of the work dir, or the start if there is none), a checkpoint, or another work dir. Training that is resumed ends
+    with the same weights, bit for bit, as if it had not been interrupted.
+
+    Raises XtuneError for whatever the user can mend.
+    """
+    name = f"{config.model.name}_{config.tuning.name}" if isinstance(config, Config) else Path(config).stem
+    run = resolve(config if isinstance(config, Config) else load_config(config))
+    with launch.process_group(needed=run.distributed.needs_group):
+        return train_run(run, Path(work_dir or Path("work_dirs", name)), resume)
+
+
+def train_run(run: Run, work_dir: Path, resume: str | Path | None = None) -> Result:
+    """`train` in every rank: checks, locks the work dir, builds the parts, and runs the loop."""
+    with workplace(work_dir, resuming=resume is not None):
+        return _train(run, work_dir, resume)
+
+
+def _train(run: Run, work_dir: Path, resume: str | Path | None) -> Result:
+    from xtune.callbacks.callback import RunFacts
+    from xtune.checkpoints.checkpoint import list_checkpoints
+    from xtune.checkpoints.journal import Journals
+    from xtune.checkpoints.resume import find_source
+    from xtune.checkpoints.save import Saver, load_training_state
+    from xtune.training import build
+    from xtune.training.loop import Loop
+    from xtune.training.versions import describe_run
+
+    config = run.config
+    feeds, choices = run.open_data(), run.open_choices()
+    tokenizer = run.load_tokenizer()
+    prepared = run.prepare_data(tokenizer, feeds)
+    plan = build.build_plan(config, prepared.dataset.train)
+    about = describe_run(run, plan, prepared.report)
+    source = find_source(work_dir, resume, about)
+    model = build.build_model(run, source)
+    parallel = build.build_parallel(run, model, plan)
+    start = load_training_state(parallel, source) if source is not None else 0
+    batch = build.build_collate(model, tokenizer)
+    hooks = build_hooks(config)
+    with Journals.opened(work_dir, keep_to=start, write=ranks.rank() == 0) as journals:
+        ask = build.build_ask(run, parallel, tokenizer)
+        choose = build.build_choose(run, parallel, tokenizer, choices)
+        measure = build.build_measure(config, parallel, prepared.dataset.held_out, batch)
+        evaluator = build.build_evaluator(config, measure, ask, choose, journals, hooks)
+        saver = Saver(
+            work_dir=work_dir,
+            parallel=parallel,
+            keep=config.checkpoint.keep,
+            describe=partial(write_description, run=run, about=about),
+            journals=journals,
+            best=lambda: evaluator.best,
+        )
+        loop = Loop(
+            parallel=parallel,
+            plan=plan,
+            collate=batch,
+            lr_factor=build.build_schedule(config, plan.steps),
+            seed=config.seed,
+            metrics=journals.metrics,
+            describe=partial(build.describe_batch, tokenizer),
+            evaluate=evaluator,
+            save=saver.save,
+            evaluate_every=config.evaluation.every,
+            save_every=config.checkpoint.every,
+            hooks=hooks,
+        )
+        rows = {name: journal.rows for name, journal in journals._asdict().items()}
+        facts = RunFacts(work_dir, start, plan.steps, {**about, "summary": summary(about, model)}, **rows)
+        reason = run_with_hooks(hooks, facts, partial(loop.run, start))
+        ranks.barrier()
+        return Result(work_dir=work_dir, reason=reason, checkpoint=list_checkpoints(work_dir)[-1], **rows)
+
+
+def run_with_hooks(hooks: list[Hook], facts: Any, run: Callable[[], str]) -> str:
+    """Runs with the hooks told of its start and its end, whatever that is."""
+    for hook in hooks:
+        hook.started(facts)
+    reason = "an error"
+    try:
+        reason = run()
+    finally:
+        for hook in hooks:
+            hook.ended(reason)
+    return reason
+
+
+def build_hooks(config: Config) -> list[Hook]:
+    """Watchers of the run: on the first rank only."""
+    from xtune.callbacks.progress import ProgressHook
+    from xtune.callbacks.report import ReportHook
+    from xtune.callbacks.visualizers import VisualizerHook
+
+    if ranks.rank() > 0:
+        return []
+    visualizers = [VisualizerHook(config.visualizers)] if config.visualizers else []
+    return [ProgressHook(), ReportHook(), *visualizers]
+
+
+def write_description(folder: Path, *, run: Run, about: dict[str, Any]) -> None:
+    """Writes into a checkpoint what its weights are of: template, config, versions, plugins, data."""
+    from xtune.checkpoints.checkpoint import CONFIG_FILE, RUN_FILE, write_json
+    from xtune.templates.store import save_template
+
+    save_template(run.template, folder)
+    write_json(folder / CONFIG_FILE, about["config"])
+    write_json(folder / RUN_FILE, {key: value for key, value in about.items() if key != "config"})
+
+
+def summary(about: dict[str, Any], model: Any) -> str:
+    """The line that a run begins with."""
+    # a weight that ZeRO-3 has cut remembers how large it was
+    trained = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)
+    return (
+        f"{about['config']['model']['name']} on {about['device']}: {trained / 1e6:,.1f} M weights are trained, "
+        f"{about['data']['packs']:,} packs, {about['packs_a_step']} a step, {about['steps']:,} steps"
+    )
