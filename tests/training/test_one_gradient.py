@@ -34,7 +34,7 @@ def together(folder, cases, ranks):
     """Runs all cases in the same processes, one after another: to import everything takes longer than to train."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
     root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join([root, str(Path(__file__).parent)])
+    environment["PYTHONPATH"] = os.pathsep.join([root, str(Path(root, "tests"))])
     script = [sys.executable, matrix_run.__file__, str(folder), json.dumps(cases)]
     starter = f"import sys; from xtune.dist.launch import start; sys.exit(start({script!r}, {ranks}))"
     done = subprocess.run([sys.executable, "-c", starter], env=environment, capture_output=True, text=True, timeout=280)
