@@ -113,8 +113,8 @@ def test_package_files_are_found(folder: Path) -> None:
         ("x.xls", "x.xls has an unknown suffix: got '.xls'; save it as .xlsx"),
         ("empty", "folder empty has no data files; known are .csv, .json"),
         ("d", "folder d has several kinds of data: got .jsonl, .txt; give d/*.jsonl"),
-        ("package:no_such_package/x.jsonl", "package 'no_such_package' of package:no_such_package/x.jsonl cannot be"),
-        ("package:", "package '' of package: cannot be imported: got "),
+        ("package:no_such_package/x.jsonl", "package 'no_such_package' is not installed: got package:no_such_package/"),
+        ("package:", "'' is no name of a package: got 'package:'; write package:MODULE/FILE"),
         ("package:xtune/rows/everyda.jsonl", "package xtune has no such file: got 'rows/everyda.jsonl'; did you mean "
          "everyday.jsonl"),
     ],

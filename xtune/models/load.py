@@ -81,10 +81,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
 def local_folder(path: str | Path, *, weights: bool = True) -> str:
     """A local model's folder, checked; a hub id comes back as it is. A GGUF file is converted to a folder once."""
-    try:
-        place = Path(packaged(str(path)))
-    except ModuleNotFoundError as error:
-        raise ModelError(str(error)) from error
+    place = Path(packaged(str(path), ModelError))
     if place.suffix == ".gguf":
         if not place.is_file():
             raise ModelError(f"GGUF file does not exist: got {path}; give the path of one")

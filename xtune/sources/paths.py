@@ -2,52 +2,75 @@
 
 from __future__ import annotations
 
-import glob
+import logging
 import os
 import re
 from collections.abc import Collection
-from importlib import resources
+from fnmatch import fnmatchcase
+from functools import cache
+from glob import has_magic
 from pathlib import Path
 
 from xtune.errors import DataError, suggestion
+from xtune.paths import DEAD_LINK, PACKAGE, kind, packaged, unusable
+from xtune.sources.splits import of_split
+from xtune.sources.walk import Entry, below, matching
+from xtune.text import one_line
 
-_PACKAGE = "package:"
-_SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test",
-           "evaluation": "test", "validation": "validation", "valid": "validation", "val": "validation",
-           "dev": "validation"}  # fmt: skip
-_WORDS = re.compile("[a-z]+")
-_NUMBERS = re.compile(r"_?\d+(?:_of_\d+)?")
-_SHARD = re.compile(r"-\d+-of-\d+")
-_CONVERT = {".xls": ".xlsx", ".xlsb": ".xlsx", ".ods": ".xlsx", ".md": ".txt", ".docx": ".txt", ".pdf": ".txt"}
+log = logging.getLogger(__name__)
+
+_XLSX, _TEXT = "save it as .xlsx", "save it as .txt"
+_UNPACK = "unpack it, or compress it with gzip (.gz)"
+_ARROW = "load it with `datasets` and write it with its `to_parquet` or `to_json`"
+_PARQUET = "write it as .parquet or .jsonl"
+_DATA = {
+    ".xls": _XLSX, ".xlsb": _XLSX, ".ods": _XLSX, ".arrow": _ARROW, ".feather": _PARQUET, ".orc": _PARQUET,
+    ".avro": _PARQUET, ".zst": _UNPACK, ".xz": _UNPACK, ".bz2": _UNPACK, ".lz4": _UNPACK, ".lzma": _UNPACK,
+}  # fmt: skip
+"""Suffixes of data that nothing here reads, and what to do: beside data in a folder, they are not passed over."""
+_ADVICE = {
+    **_DATA, ".md": _TEXT, ".docx": _TEXT, ".pdf": _TEXT, ".zip": _UNPACK, ".7z": _UNPACK, ".rar": _UNPACK,
+    ".tar": _UNPACK, ".tgz": _UNPACK,
+}  # fmt: skip
+_NO_ROWS = {
+    "~$*": "is what Excel writes beside a workbook that is open",
+    "__MACOSX": "is what macOS adds to an archive",
+    "dataset_info*.json": "describes data and has no rows",
+    "dataset_dict.json": "describes data and has no rows",
+}
+"""Names that look like data and are not."""
 
 
 def find_files(path: str, split: str, suffixes: Collection[str]) -> list[Path]:
     """The files that `path` names, sorted; none where nothing local has that name and it may be a hub id.
 
-    Raises DataError for a file that is missing (with the nearest names beside it) or has an unknown suffix, and for a
-    folder or glob without files or a folder with several kinds of them.
+    Raises DataError for a file that is missing (with the nearest names beside it), has an unknown suffix, or is none,
+    such as a FIFO or a link to nothing; for what may not be looked at; and for a folder or pattern without files or a
+    folder with several kinds of them.
     """
-    if path.startswith(_PACKAGE):
-        return [_checked(_package_file(path), suffixes)]
-    local = Path(path).expanduser()
-    if local.is_dir():
+    local = Path(os.path.expanduser(packaged(path, DataError)))
+    what = kind(local, DataError)
+    if what == "folder" and not path.startswith(PACKAGE):
         return _in_folder(local, split, suffixes)
-    if local.exists():
-        return [_checked(local, suffixes)]
-    if glob.has_magic(path):
-        found = sorted(Path(name) for name in glob.glob(str(local), recursive=True) if os.path.isfile(name))
+    if path.startswith(PACKAGE) and what in ("", "folder"):
+        module, _, inner = path.removeprefix(PACKAGE).partition("/")
+        raise DataError(f"package {module} has no such file: got {inner!r}; {_near(local, suffixes)}")
+    if what:
+        return [_checked((local, what), suffixes)]
+    if has_magic(path):
+        found = [entry for entry in matching(str(local)) if not _is_no_data(entry[0], entry[0].parts[-2:])]
         if not found:
-            raise DataError(f"no file matches: got {path}; {_near(local)}")
-        return [_checked(file, suffixes) for file in found]
-    if hub_id(path) is None or file_suffix(local) in {*suffixes, *_CONVERT}:
-        raise DataError(f"data file does not exist: got {path}; {_near(local)}")
+            raise DataError(f"no file matches: got {path}; {_near(local, suffixes)}")
+        return [_checked(entry, suffixes) for entry in found]
+    if hub_id(path) is None or file_suffix(local) in {*suffixes, *_ADVICE}:
+        raise DataError(f"data file does not exist: got {path}; {_near(local, suffixes)}")
     return []
 
 
 def hub_id(path: str) -> tuple[str, str | None] | None:
     """Repository and folder in it, of `name`, `owner/name` or `owner/name/folder`; None where it cannot be an id."""
     match = re.fullmatch(r"((?:[\w-][\w.-]*/)?[\w-][\w.-]*)(?:/([\w./-]+))?", path, re.ASCII)
-    if match is None or ("/" in path and Path(path.split("/")[0]).exists()):
+    if match is None or ("/" in path and kind(path.split("/")[0], DataError)):
         return None
     return match[1], match[2]
 
@@ -58,89 +81,68 @@ def file_suffix(path: Path) -> str:
     return "".join(suffixes[-2:-1] if suffixes[-1:] == [".gz"] else suffixes[-1:])
 
 
-def _checked(file: Path, suffixes: Collection[str]) -> Path:
+def _checked(entry: Entry, suffixes: Collection[str]) -> Path:
+    file, what = entry
     suffix = file_suffix(file)
+    if what == DEAD_LINK:
+        raise DataError(f"{file} is {what}: got {os.readlink(file)}; put the file there, or delete the link")
+    if what != "file":
+        raise DataError(f"{file} is no file: got {what}; write the rows to a file, they are read more than once")
+    if about := _no_rows((file.name,)):
+        raise DataError(f"{file} {about}; give the file that has the rows")
     if suffix not in suffixes:
-        advice = f"save it as {_CONVERT[suffix]}" if suffix in _CONVERT else "known are " + ", ".join(sorted(suffixes))
+        advice = _ADVICE.get(suffix) or "known are " + ", ".join(sorted(suffixes))
         raise DataError(f"{file} has an unknown suffix: got {suffix!r}; {advice}")
     return file
 
 
-def _package_file(path: str) -> Path:
-    module, _, inner = path.removeprefix(_PACKAGE).partition("/")
-    try:
-        root = Path(str(resources.files(module)))
-    except (ImportError, TypeError, ValueError) as error:
-        raise DataError(f"package {module!r} of {path} cannot be imported: got {error}; install it") from error
-    file = root / inner
-    if not file.is_file():
-        raise DataError(f"package {module} has no such file: got {inner!r}; {_near(file)}")
-    return file
-
-
 def _in_folder(folder: Path, split: str, suffixes: Collection[str]) -> list[Path]:
-    """Files of one kind below a folder; of those that name splits, the ones of `split`.
-
-    A split of exactly that name goes before those that only have its word in their names: train before train_sft.
-    """
-    known = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-        and file_suffix(file) in suffixes
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
-    kinds = sorted({file_suffix(file) for file in known})
-    if not known:
-        raise DataError(f"folder {folder} has no data files; known are {', '.join(sorted(suffixes))}")
-    if len(kinds) > 1:
-        raise DataError(f"folder {folder} has several kinds of data: got {', '.join(kinds)}; give {folder}/*{kinds[0]}")
-    names = {file: _split_name(file.relative_to(folder), split) for file in known}
-    if not any(names.values()):
-        return known
-    wanted = _SPLITS.get(split, split)
-    for exact in (split, wanted):
-        if exact in names.values():
-            return [file for file in known if names[file] == exact]
-    found = [file for file in known if _split_in(names[file] or "") == wanted]
-    kinds = sorted({name for file in found if (name := names[file])})
-    if len(kinds) > 1:
-        raise DataError(
-            f"folder {folder} has several splits of this kind: got {split!r}, which may be {' or '.join(kinds)}; "
-            f"name one, such as split={kinds[0]}"
-        )
-    if not found:
-        there = sorted({name for name in names.values() if name})
-        raise DataError(f"folder {folder} has no such split: got {split!r}; {suggestion(split, there)}")
-    return found
+    """Files of one kind below a folder; of those that name splits, the ones of `split`."""
+    found = [entry for entry in below(folder) if not _is_no_data(entry[0], entry[0].relative_to(folder).parts)]
+    by_suffix: dict[str, list[Entry]] = {}
+    for entry in found:
+        suffix = file_suffix(entry[0])
+        if suffix in suffixes or suffix in _DATA or entry[1] == DEAD_LINK:
+            by_suffix.setdefault(suffix, []).append(entry)
+    readable = sorted(by_suffix.keys() & set(suffixes), key=lambda suffix: (-len(by_suffix[suffix]), suffix))
+    dead = [entry for entries in by_suffix.values() for entry in entries if entry[1] != "file"]
+    if dead:
+        _checked(dead[0], suffixes)
+    if not readable:
+        unread = "".join(f"; {suffix} is data that xtune does not read: {_DATA[suffix]}" for suffix in by_suffix)
+        raise DataError(f"folder {folder} has no data files{unread}; known are {', '.join(sorted(suffixes))}")
+    if len(by_suffix) > 1:
+        nested = "**/" if any(file.parent != folder for file, _ in by_suffix[readable[0]]) else ""
+        kinds = ", ".join(sorted(by_suffix))
+        raise DataError(f"folder {folder} has several kinds of data: got {kinds}; give {folder}/{nested}*{readable[0]}")
+    return of_split(folder, [_checked(entry, suffixes) for entry in by_suffix[readable[0]]], split)
 
 
-def _split_name(file: Path, wanted: str) -> str | None:
-    """The split that a file's name or a folder above it speaks of, as `data/train-00000-of-00002.parquet` does.
-
-    It is `wanted` where the name begins with that, and train_sft for train_sft-00000-of-00002.parquet or train_sft.csv;
-    but train for alpaca_train.csv, which is a part of a split by its word, not by its name.
-    """
-    for part in reversed(file.with_suffix("").parts):
-        name = re.split(r"\W", part, maxsplit=1)[0]
-        bare = _NUMBERS.sub("", name)
-        if wanted in (name, bare):
-            return wanted
-        split = _split_in(part)
-        if split:
-            whole = _SHARD.match(part, len(name)) or _split_in(bare.split("_")[0])
-            return bare if whole and bare.lower() not in _SPLITS else split
-    return None
+def _no_rows(parts: Collection[str]) -> str:
+    """Why a path of these parts looks like data and is none; empty for all others."""
+    return next((why for name, why in _NO_ROWS.items() if any(fnmatchcase(part, name) for part in parts)), "")
 
 
-def _split_in(name: str) -> str | None:
-    """The split that a word of a name stands for; the last such word counts."""
-    return next((_SPLITS[word] for word in reversed(_WORDS.findall(name.lower())) if word in _SPLITS), None)
+def _is_no_data(file: Path, parts: Collection[str]) -> bool:
+    """Whether a file that nobody named only looks like data. That it is left out is said."""
+    if about := _no_rows(parts):
+        _say_once(f"{file} is left out: it {about}")
+    return bool(about)
 
 
-def _near(missing: Path) -> str:
+@cache
+def _say_once(message: str) -> None:
+    """Files are looked for several times in a run."""
+    log.info("%s", message)
+
+
+def _near(missing: Path, suffixes: Collection[str]) -> str:
+    """What else is there: the names beside it that are most like it."""
     parent = missing.parent
-    if glob.has_magic(str(parent)) or not parent.is_dir():
+    if has_magic(str(parent)) or kind(parent, DataError) != "folder":
         return f"there is no folder {parent}"
-    names = [name for name in os.listdir(parent) if not name.startswith(".")]
-    return suggestion(missing.name, names) if names else f"the folder {parent} is empty"
+    try:
+        names = [name for name in os.listdir(parent) if not name.startswith(".")]
+    except OSError as caught:
+        raise unusable(parent, caught, DataError) from caught
+    return suggestion(missing.name, [one_line(name) for name in names]) if names else f"the folder {parent} is empty"
