@@ -173,9 +173,9 @@ def xtune(rows: Path, tokenizer: str, threads: int) -> Result:
     from xtune import __version__
     from xtune.data.feed import Feed
     from xtune.data.prepare import prepare
+    from xtune.encoding.encoder import Encoder
     from xtune.mappers.alpaca import alpaca
     from xtune.sources.source import open_source
-    from xtune.templates.encode import Encoder
     from xtune.templates.render import find_template
 
     encoder = Encoder(find_template("chatml"), AutoTokenizer.from_pretrained(tokenizer), max_length=MAX_LENGTH)

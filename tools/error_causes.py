@@ -48,6 +48,11 @@ CAUSES = {
         "Rows could be read but not trained on, or the prepared data cannot be kept. "
         "The report of `xtune log-dataset NAME` counts what was dropped, by reason.",
     ),
+    "encoding": (
+        "Encoding",
+        "A conversation is longer than `max_length` and `too_long` is `error`, or the chat template belongs to another "
+        "tokenizer (`xtune check-template MODEL` says which is its own).",
+    ),
     "templates": (
         "Chat templates",
         "A template file is malformed, a conversation has a turn that the template has no place for, or the template "

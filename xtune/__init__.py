@@ -20,8 +20,8 @@ _HOME = {
     "Tuning": "xtune.tuning.tuning",
     "Turn": "xtune.conversation",
     "XtuneError": "xtune.errors",
-    "components": "xtune.registries",
-    "encode": "xtune.templates.encode",
+    "components": "xtune.plugins",
+    "encode": "xtune.encoding.encoder",
     "hookimpl": "xtune.plugins.hookspecs",
     "list_configs": "xtune.config.source",
     "load_config": "xtune.config.source",
@@ -50,13 +50,13 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from xtune.config.source import list_configs, load_config
     from xtune.conversation import Conversation, Sample, Span, Turn
+    from xtune.encoding.encoder import encode
     from xtune.errors import XtuneError
     from xtune.models.load import load_model, load_tokenizer
     from xtune.models.spec import ModelSpec
     from xtune.plugins.hookspecs import hookimpl
     from xtune.registries import components
     from xtune.resolve import prepare_data
-    from xtune.templates.encode import encode
     from xtune.templates.render import render
     from xtune.templates.template import ChatTemplate
     from xtune.training.train import train

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from xtune.conversation import IGNORE, Conversation, Turn
 from xtune.data.schedule import Plan
 from xtune.distributed import DeepSpeed
+from xtune.encoding.encoder import encode
+from xtune.encoding.verify import compare
 from xtune.errors import ConfigError, DataError, ModelError, XtuneError
 from xtune.estimate.memory import GIB, checkpoint_bytes, spread, trained_parameters
 from xtune.estimate.plan import RESERVED_GIB, advice, need, setting_of, with_own_sizes
 from xtune.generate.session import stops
 from xtune.models.load import load_config_file
 from xtune.paths import is_local
-from xtune.templates.encode import Encoder
-from xtune.templates.verify import compare
 from xtune.text import in_bytes
 from xtune.training.layers import free_memory
 from xtune.training.versions import PACKAGES, device_name, plugin_versions
@@ -212,7 +212,6 @@ def context(run: Run) -> Finding:
 def template(run: Run, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
     """The chat template beside the tokenizer's own, and whether what is learnt ends with what ends an answer."""
     name = run.config.template
-    encoder = Encoder(run.template, tokenizer)
     if not tokenizer.chat_template:
         yield Finding("template", "ok", f"{name}; the tokenizer carries none to compare with")
     elif differences := compare(run.template, tokenizer).differences:
@@ -221,7 +220,7 @@ def template(run: Run, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
     else:
         yield Finding("template", "ok", f"{name}, which equals the tokenizer's own, id for id")
     asked = Conversation((Turn("user", QUESTION), Turn("assistant", ANSWER)))
-    learnt = [label for label in encoder.encode_batch([asked])[0].labels.tolist() if label != IGNORE]
+    learnt = [label for label in encode(asked, run.template, tokenizer).labels if label != IGNORE]
     ids, strings = stops(run.template, tokenizer)
     end = tokenizer.convert_ids_to_tokens(learnt[-1])
     if learnt[-1] in ids or str(tokenizer.decode(learnt)).rstrip().endswith(tuple(text.rstrip() for text in strings)):

@@ -1,11 +1,17 @@
-"""The words of the data path: row -> Conversation(Turn...) -> [Span] -> Sample.
+"""The types that are trained: row -> Conversation(Turn...) or Preference -> [Span] -> Example(Tokens...).
 
-A mapper makes a Conversation from a row; a template renders it to Spans; a tokenizer encodes the spans to a Sample.
+A mapper makes a Conversation or a Preference from a row; a template renders conversations to Spans; encoding makes the
+ids and loss masks of an Example, which data packs whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 IGNORE = -100
 """The label of a position that is not learnt; the index that torch's cross entropy ignores."""
@@ -40,6 +46,11 @@ class Conversation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "turns", tuple(self.turns))
 
+    @property
+    def parts(self) -> tuple[Conversation, ...]:
+        """The conversations that are encoded of a row: itself."""
+        return (self,)
+
 
 @dataclass(frozen=True, slots=True)
 class Preference:
@@ -47,6 +58,15 @@ class Preference:
 
     chosen: Conversation
     rejected: Conversation
+
+    @property
+    def parts(self) -> tuple[Conversation, ...]:
+        """The conversations that are encoded of a row: the chosen one and the rejected one."""
+        return (self.chosen, self.rejected)
+
+
+Row = Conversation | Preference
+"""What a mapper makes of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +84,27 @@ class Span:
     cut: bool = False
 
 
+class Tokens(NamedTuple):
+    """One token sequence with its loss mask: `ids` and `labels` (T,) int32; a label is the id itself or IGNORE."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What is trained of one row: token sequences that stay together, and what else is known of it, as numbers by name.
+
+    A Conversation gives one sequence, a Preference two: the chosen and the rejected one.
+    """
+
+    sequences: tuple[Tokens, ...]
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Token ids and labels of equal length; a label is the id itself or IGNORE."""
+    """One token sequence as encode() gives it: `ids` and `labels` as lists of equal length."""
 
     ids: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)

@@ -22,6 +22,7 @@ from xtune.config.source import explain, load_config
 from xtune.data.feed import Feed
 from xtune.data.prepare import Prepared, prepare
 from xtune.distributed.parallel import Distributed
+from xtune.encoding.encoder import Encoder
 from xtune.errors import ConfigError, DataError, suggestion
 from xtune.mappers.auto import choose
 from xtune.models.load import load_model, load_tokenizer, load_unplaced, pick_dtype
@@ -29,7 +30,6 @@ from xtune.models.spec import ModelSpec
 from xtune.registries import Components, components
 from xtune.rules import refuse_contradictions
 from xtune.sources.source import Source, open_source
-from xtune.templates.encode import Encoder
 from xtune.templates.store import load_template
 from xtune.templates.template import ChatTemplate
 from xtune.tuning.tuning import Strategy, Tuning

@@ -16,7 +16,7 @@ from xtune.commands.dataset_page import histogram
 from xtune.commands.log_dataset import spread
 from xtune.conversation import Conversation, Span, Turn
 from xtune.data.decode import control_ids, decode_sample
-from xtune.templates.encode import Encoder
+from xtune.encoding.encoder import Encoder
 from xtune.templates.render import find_template
 
 CONFIG = "smollm2_135m_instruct_qlora_self_identity_demo"
@@ -107,7 +107,8 @@ def test_a_stored_sample_reads_as_it_was_written(shared: Path, name: str) -> Non
     tokenizer = load_tokenizer(shared / "data/tokenizers" / name)
     encoder = Encoder(find_template(components([]).templates[template]), tokenizer, max_length=None)
     question, answer = "Who are  you? 你是谁？ 😀", "I am 小明 🦙, a\nmodel."
-    encoded = encoder.encode_batch([Conversation((Turn("user", question), Turn("assistant", answer)))])[0]
+    row = Conversation((Turn("user", question), Turn("assistant", answer)))
+    encoded = encoder.encode_batch([row])[0].examples[0].sequences[0]
     spans = decode_sample(encoded.ids, encoded.labels, tokenizer, control_ids(tokenizer))
     assert question in "".join(span.text for span in spans if not span.learn)
     assert answer in "".join(span.text for span in spans if span.learn and not span.control)

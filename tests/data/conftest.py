@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerFast
 
 from xtune.data.feed import Feed
 from xtune.data.prepare import Prepared, prepare
+from xtune.encoding.encoder import Encoder
 from xtune.sources.source import open_source
-from xtune.templates.encode import Encoder
 from xtune.templates.template import ChatTemplate
 
 CHARACTERS = [chr(code) for code in range(32, 127)]

@@ -20,9 +20,9 @@ from xtune.data.cache import cached, clear, damage, entries
 from xtune.data.content import function_identity, source_digest, tokenizer_identity
 from xtune.data.feed import Feed
 from xtune.data.prepare import prepare
+from xtune.encoding.encoder import Encoder
 from xtune.errors import DataError
 from xtune.sources.source import open_source
-from xtune.templates.encode import Encoder
 
 ROWS = [{"q": f"question {number}", "a": "yes"} for number in range(30)]
 

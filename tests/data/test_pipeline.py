@@ -19,10 +19,10 @@ from xtune.conversation import IGNORE, Conversation, Turn
 from xtune.data.feed import Feed
 from xtune.data.prepare import Prepared, prepare
 from xtune.data.report import OTHER, REASONS, Report
+from xtune.encoding.encoder import Encoder
 from xtune.errors import DataError
 from xtune.mappers.preference import preference
 from xtune.sources.source import open_source
-from xtune.templates.encode import Encoder
 
 
 def texts(prepared: Prepared, split: str = "train") -> list[str]:
@@ -41,7 +41,7 @@ def test_samples_are_stored_as_they_were_encoded(run: Callable[..., Prepared], e
     rows = [row(number, "answer " * (number % 3)) for number in range(40)]
     rows = [one for one in rows if one["a"]]
     prepared = run(*rows, pack=False)
-    expected = encoder().encode_batch([question(one) for one in rows])
+    expected = [one.examples[0].sequences[0] for one in encoder().encode_batch([question(one) for one in rows])]
     assert len(prepared.dataset.train) == len(rows)
     for pack, encoded in zip(prepared.dataset.train, expected, strict=True):
         assert np.array_equal(pack.ids, encoded.ids) and np.array_equal(pack.labels, encoded.labels)
@@ -145,14 +145,14 @@ def test_long_plain_text_is_cut_and_every_token_trained_once(
         return Conversation((Turn("assistant", row["text"]),), plain=True)
 
     rows = [{"text": "word " * 90}, {"text": "short"}]
-    whole = [encoder().encode_batch([plain(row)])[0].ids for row in rows]
+    whole = [encoder(max_length=None).encode_batch([plain(row)])[0].examples[0].sequences[0].ids for row in rows]
     prepared = run(*rows, mapper=plain, max_length=32, pack=False)
     samples = [pack.ids for pack in prepared.dataset.train]
     assert len(whole[0]) > 64 and max(map(len, samples)) == 32
     assert np.array_equal(np.concatenate(samples), np.concatenate(whole))
     report = prepared.report
     assert (report.read, report.trained, report.samples) == (2, 2, len(samples)) and balanced(report)
-    assert report.changed == {"cut into pieces": 1}
+    assert report.changed == {"split into pieces": 1}
 
 
 def test_packing_needs_a_length(run: Callable[..., Prepared]) -> None:
@@ -271,7 +271,7 @@ def test_writing_and_opening_samples_does_not_import_pandas(tmp_path: Path) -> N
         "import sys; import numpy as np; from pathlib import Path\n"
         "from xtune.data.dataset import SampleWriter, Samples\n"
         "file, ids = Path(sys.argv[1]), np.arange(3, dtype=np.int32)\n"
-        "with SampleWriter(file) as writer: writer.write([ids], [ids], ['row 一'])\n"
+        "with SampleWriter(file) as writer: writer.write([(ids, ids)], ['row 一'])\n"
         "print(Samples(file).where(0), Samples(file)[0][1].tolist(), 'pandas' in sys.modules)"
     )
     command = [sys.executable, "-X", "utf8", "-c", program, str(tmp_path / "samples.arrow")]

@@ -18,9 +18,9 @@ from xtune.data.dataset import SampleWriter
 from xtune.data.feed import BATCH, Feed, Mapped
 from xtune.data.prepare import Prepared, prepare
 from xtune.data.workers import encode_all
+from xtune.encoding.encoder import Encoder
 from xtune.errors import DataError
 from xtune.sources.source import open_source
-from xtune.templates.encode import Encoder
 
 
 def test_a_tokenizer_written_in_python_works_in_processes(
@@ -34,7 +34,7 @@ def test_a_tokenizer_written_in_python_works_in_processes(
     encoder = Encoder(components([]).templates["baichuan2_chat"], tokenizer, max_length=64)
     rows = [*(row(number, f"答案 {number}") for number in range(1100)), {"q": "\ud800", "a": "x"}]
     prepared = prepare([Feed(open_source(write(rows)), question)], encoder, pack=False, cache_dir=tmp_path / "cache")
-    expected = encoder.encode_batch([question(one) for one in rows[:-1]])
+    expected = [one.examples[0].sequences[0] for one in encoder.encode_batch([question(one) for one in rows[:-1]])]
     assert prepared.report.dropped == {"a turn's text is not well-formed Unicode": 1}
     for pack, encoded in zip(prepared.dataset.train, expected, strict=True):
         assert np.array_equal(pack.ids, encoded.ids) and np.array_equal(pack.labels, encoded.labels)
@@ -93,7 +93,7 @@ def test_two_that_prepare_at_once_leave_the_settings_of_the_process(
 
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
     before = of_process()
-    batch = Mapped([question(row(1))], ["row 1"], [1], [False])
+    batch = [Mapped(question(row(1)), "row 1", 1, False)]
     first, second = (encode_all([batch] * 9, encoder()) for _ in range(2))
     next(first), next(second)
     during = of_process()
@@ -108,7 +108,7 @@ def test_a_garbage_collector_that_is_off_stays_off(encoder: Callable[..., Encode
     before = gc.get_threshold()
     gc.set_threshold(0)
     try:
-        for _ in encode_all([Mapped([question(row(1))], ["row 1"], [1], [False])], encoder()):
+        for _ in encode_all([[Mapped(question(row(1)), "row 1", 1, False)]], encoder()):
             assert gc.get_threshold()[0] == 0
         assert gc.get_threshold()[0] == 0
     finally:

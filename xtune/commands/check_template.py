@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xtune.registries import components
 
 if TYPE_CHECKING:
-    from xtune.templates.verify import Comparison
+    from xtune.encoding.verify import Comparison
 
 HELP = "compare a chat template with the tokenizer's own"
 
@@ -27,10 +27,10 @@ def run(args: Namespace) -> int:
     from xtune.commands.console import quiet_libraries
 
     quiet_libraries()
+    from xtune.encoding.verify import best_match, compare
     from xtune.models.load import load_tokenizer, local_folder
     from xtune.resolve import find_template
     from xtune.templates.store import load_template
-    from xtune.templates.verify import best_match, compare
 
     found = components()
     tokenizer = load_tokenizer(args.model)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xtune.conversation import IGNORE
+from xtune.conversation import IGNORE, Tokens
 from xtune.data.order import GROUPED, SHUFFLED, grouped_in_steps, shuffled
 from xtune.data.pack import Layout, Pack
 
@@ -40,11 +40,12 @@ class SampleWriter:
         self._writer.close()
         self._file.close()
 
-    def write(self, ids: Sequence[np.ndarray], labels: Sequence[np.ndarray], where: Sequence[str]) -> np.ndarray:
+    def write(self, samples: Sequence[Tokens], where: Sequence[str]) -> np.ndarray:
         """Appends samples, at least one and none empty; returns how many labels of each are learnt, int64 (samples,).
 
         The first position of a sample is stored as not learnt, for in a pack another sample stands before it.
         """
+        ids, labels = zip(*samples, strict=True)
         starts = _starts(ids)
         learn = np.concatenate(labels) != IGNORE
         learn[starts[:-1]] = False

@@ -1,4 +1,4 @@
-"""Rows -> conversations: what each data set of a mix gives, which rows are taken, how often and on which side."""
+"""Rows -> conversations or preferences: what each set of a mix gives; which rows are taken, how often, for what."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xtune.conversation import Conversation, Preference, Turn
+from xtune.conversation import Conversation, Preference, Row, Turn
 from xtune.data.content import text_digest
+from xtune.encoding.outcome import Outcome
 from xtune.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
 BATCH = 256  # rows that the tokenizer takes in one call
 PROBE = 20  # rows at the start of a data set that may not all be malformed
-
-EMPTY = "empty"
-DUPLICATE = "duplicate"
-LEFT_OUT = "left out by weight"
 
 
 class Feed(NamedTuple):
@@ -32,7 +29,7 @@ class Feed(NamedTuple):
     """
 
     source: Source
-    mapper: Callable[[Mapping[str, Any]], Conversation]
+    mapper: Callable[[Mapping[str, Any]], Row]
     system: str | None = None
     weight: float = 1.0
 
@@ -46,39 +43,38 @@ class Choice:
     seed: int
     seen: set[bytes] = field(default_factory=set)
 
-    def judge(self, conversation: Conversation, weight: float) -> tuple[int, bool, str]:
-        """(times in an epoch, whether held out, why dropped or "")."""
+    def judge(self, row: Row, weight: float) -> tuple[int, bool, Outcome]:
+        """(times in an epoch, whether held out, why dropped or WHOLE)."""
         whole = int(weight)
         if not self.deduplicate and not self.holdout and weight == whole:
-            return whole, False, ""
-        digest = content_digest(conversation)
+            return whole, False, Outcome.WHOLE
+        digest = content_digest(row)
         if self.deduplicate:
             if digest in self.seen:
-                return 0, False, DUPLICATE
+                return 0, False, Outcome.DUPLICATE
             self.seen.add(digest)
         copies = whole + (_fraction(digest + self.seed.to_bytes(8, "little")) < weight - whole)
         if not copies:
-            return 0, False, LEFT_OUT
-        return (1, True, "") if _fraction(digest) < self.holdout else (copies, False, "")
+            return 0, False, Outcome.LEFT_OUT
+        return (1, True, Outcome.WHOLE) if _fraction(digest) < self.holdout else (copies, False, Outcome.WHOLE)
 
 
-@dataclass
-class Mapped:
-    """Conversations on their way to the encoder, with what is known of each."""
+class Mapped(NamedTuple):
+    """A mapped row on its way to the encoder: the place it came from, how often an epoch sees it, and its split."""
 
-    conversations: list[Conversation] = field(default_factory=list)
-    where: list[str] = field(default_factory=list)
-    copies: list[int] = field(default_factory=list)
-    held_out: list[bool] = field(default_factory=list)
+    row: Row
+    where: str
+    copies: int
+    held_out: bool
 
 
-def map_rows(feed: Feed, choice: Choice, report: Report) -> Iterator[Mapped]:
-    """Batches of a feed's conversations. Rows that give none are counted in `report`, with the reason.
+def map_rows(feed: Feed, choice: Choice, report: Report) -> Iterator[list[Mapped]]:
+    """Batches of a feed's rows. Those that give nothing are counted in `report`, with the reason.
 
     Raises DataError where all of the first PROBE rows are malformed, or all rows of a shorter data set, and where one
     is a preference pair: then it is not the rows that are wrong but the mapper.
     """
-    batch = Mapped()
+    batch: list[Mapped] = []
     rows = malformed = 0
     for row in feed.source.read():
         rows += 1
@@ -87,12 +83,12 @@ def map_rows(feed: Feed, choice: Choice, report: Report) -> Iterator[Mapped]:
             where, problem = "", row
         else:
             where = row.where
-            found = _conversation(feed, row.values)
+            found = _mapped(feed, row.values)
             if isinstance(found, Conversation):
                 _take(found, where, feed, choice, batch, report)
-                if len(batch.where) == BATCH:
+                if len(batch) == BATCH:
                     yield batch
-                    batch = Mapped()
+                    batch = []
                 continue
             if isinstance(found, Preference):
                 raise DataError(
@@ -106,7 +102,7 @@ def map_rows(feed: Feed, choice: Choice, report: Report) -> Iterator[Mapped]:
             raise _all_fail(report, f"the first {PROBE} rows")
     if rows and malformed == rows:
         raise _all_fail(report, "all rows")
-    if batch.where:
+    if batch:
         yield batch
 
 
@@ -115,7 +111,7 @@ def _all_fail(report: Report, which: str) -> DataError:
     return DataError(f"{first} ({which} fail: is it the right mapper?)")
 
 
-def _conversation(feed: Feed, values: Mapping[str, Any]) -> Conversation | Preference | DataError:
+def _mapped(feed: Feed, values: Mapping[str, Any]) -> Row | DataError:
     """What the mapper makes of a row. A plugin's mapper may raise anything: that spoils the row, not the run."""
     try:
         found = feed.mapper(values)
@@ -138,32 +134,35 @@ def _name(mapper: Callable[..., Any]) -> str:
     return getattr(mapper, "__name__", repr(mapper))
 
 
-def _take(found: Conversation, where: str, feed: Feed, choice: Choice, batch: Mapped, report: Report) -> None:
-    """Appends a conversation to the batch, or counts why not."""
-    if not found.turns:
-        report.drop(EMPTY, where)
+def _take(found: Row, where: str, feed: Feed, choice: Choice, batch: list[Mapped], report: Report) -> None:
+    """Appends a row to the batch, or counts why not."""
+    if not all(part.turns for part in found.parts):
+        report.drop(Outcome.EMPTY, where)
         return
-    copies, held_out, why = choice.judge(found, feed.weight)
-    if why:
-        report.drop(why, where)
+    copies, held_out, outcome = choice.judge(found, feed.weight)
+    if not outcome.is_kept:
+        report.drop(outcome, where)
         return
-    batch.conversations.append(found if feed.system is None else with_system(found, feed.system))
-    batch.where.append(where)
-    batch.copies.append(copies)
-    batch.held_out.append(held_out)
+    batch.append(Mapped(found if feed.system is None else with_system(found, feed.system), where, copies, held_out))
 
 
-def with_system(conversation: Conversation, system: str) -> Conversation:
-    """The conversation with `system` before it, unless it has a system message or is plain text."""
+def with_system(row: Row, system: str) -> Row:
+    """The row with `system` before each conversation, unless that has a system message or is plain text."""
+    if isinstance(row, Preference):
+        return Preference(*(_with_system(part, system) for part in row.parts))
+    return _with_system(row, system)
+
+
+def _with_system(conversation: Conversation, system: str) -> Conversation:
     if conversation.plain or conversation.turns[0].role == "system":
         return conversation
     return Conversation((Turn("system", system), *conversation.turns))
 
 
-def content_digest(conversation: Conversation) -> bytes:
-    """128 bits that identify what a conversation says."""
-    turns = [(turn.role, turn.text, turn.learn) for turn in conversation.turns]
-    return bytes.fromhex(text_digest(json.dumps([conversation.plain, turns])))
+def content_digest(row: Row) -> bytes:
+    """128 bits that identify what a row says."""
+    said = [[part.plain, [(turn.role, turn.text, turn.learn) for turn in part.turns]] for part in row.parts]
+    return bytes.fromhex(text_digest(json.dumps(said if len(said) > 1 else said[0])))
 
 
 def _fraction(content: bytes) -> float:

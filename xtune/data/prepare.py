@@ -1,4 +1,4 @@
-"""Rows -> conversations -> samples on disk -> packs. Every row is trained on, held out or counted as dropped."""
+"""Rows -> Examples on disk -> packs. Every row is trained on, held out or counted as dropped."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from xtune.conversation import Example
 from xtune.data.cache import about, cached, data_root
 from xtune.data.content import combined, file_digest, function_identity, source_digest, tokenizer_identity
 from xtune.data.dataset import SAMPLES, Dataset, SampleWriter, open_dataset, write_packs
 from xtune.data.feed import Choice, Feed, Mapped, map_rows
 from xtune.data.pack import Layout, best_fit_decreasing, one_each
 from xtune.data.report import Report
-from xtune.data.workers import Encoded, Encoder, encode_all
+from xtune.data.workers import Results, encode_all
+from xtune.encoding.encoder import Encoder
+from xtune.encoding.outcome import Outcome
 from xtune.errors import DataError
 
-CHANGED = ("shortened", "truncated", "cut into pieces")  # outcomes of an encoded row that is still used
 TELL_EVERY = 10.0  # seconds
 WRITTEN_AT_ONCE = 1000  # samples
 
@@ -104,57 +106,42 @@ def _build(feeds: Sequence[Feed], encoder: Encoder, choice: Choice, pack: bool, 
     return {"report": report.to_json(), "data": [feed.source.name for feed in feeds]}
 
 
-def _write_samples(batches: Iterable[Mapped], encoder: Encoder, report: Report, folder: Path) -> dict[str, np.ndarray]:
+def _write_samples(
+    batches: Iterable[list[Mapped]], encoder: Encoder, report: Report, folder: Path
+) -> dict[str, np.ndarray]:
     """Writes every sample once; returns its length, learnt tokens, copies an epoch, split, and whether it is the first
     of its row (a long plain text gives several), each (samples,).
     """
     table = {name: array("i") for name in ("length", "learnt", "copies", "held_out", "first")}
     started = told = monotonic()
     with closing(encode_all(batches, encoder)) as done, SampleWriter(folder / SAMPLES) as writer:
-        samples = _samples(done, encoder.max_length, report)
-        while some := list(islice(samples, WRITTEN_AT_ONCE)):
-            where, first, copies, held_out, ids, labels = zip(*some, strict=True)
-            table["learnt"].extend(writer.write(ids, labels, where).tolist())
-            table["length"].extend(map(len, ids))
-            table["copies"].extend(copies)
-            table["held_out"].extend(held_out)
-            table["first"].extend(first)
+        examples = _examples(done, report)
+        while some := list(islice(examples, WRITTEN_AT_ONCE)):
+            tokens = [one.sequences[0] for _, _, one in some]
+            table["learnt"].extend(writer.write(tokens, [of.where for of, _, _ in some]).tolist())
+            table["length"].extend(len(one.ids) for one in tokens)
+            table["copies"].extend(of.copies for of, _, _ in some)
+            table["held_out"].extend(of.held_out for of, _, _ in some)
+            table["first"].extend(first for _, first, _ in some)
             if monotonic() - told > TELL_EVERY:
                 told = monotonic()
                 log.info("preparing data: %d rows, %d rows/s", report.read, report.read / (told - started))
     return {name: np.array(column) for name, column in table.items()}
 
 
-def _samples(
-    done: Iterable[tuple[Mapped, list[Encoded | DataError]]], length: int | None, report: Report
-) -> Iterator[tuple[str, bool, int, bool, np.ndarray, np.ndarray]]:
-    """Of each sample: the place of its row, whether it is the row's first, copies an epoch, split, ids and labels."""
+def _examples(done: Iterable[tuple[list[Mapped], Results]], report: Report) -> Iterator[tuple[Mapped, bool, Example]]:
+    """Each Example with the row that it is of, and whether it is that row's first. Counts what became of the others."""
     for batch, results in done:
-        for encoded, where, copies, held_out in zip(results, batch.where, batch.copies, batch.held_out, strict=True):
-            if _is_kept(encoded, where, report):
-                for first, ids, labels in _pieces(encoded, length):
-                    yield where, first, copies, held_out, ids, labels
-
-
-def _is_kept(encoded: Encoded | DataError, where: str, report: Report) -> TypeGuard[Encoded]:
-    """Whether a row gave a sample; counts what became of it otherwise."""
-    if isinstance(encoded, DataError):
-        report.drop_for(encoded, where)
-        return False
-    if not encoded.outcome:
-        return True
-    if encoded.outcome in CHANGED:
-        report.change(encoded.outcome)
-        return True
-    report.drop(encoded.outcome, where)
-    return False
-
-
-def _pieces(encoded: Encoded, length: int | None) -> Iterator[tuple[bool, np.ndarray, np.ndarray]]:
-    """A sample, or the consecutive ones of `length` tokens that a longer plain text is cut into, the first marked."""
-    for begin in range(0, len(encoded.ids), length or len(encoded.ids)):
-        end = None if length is None else begin + length
-        yield begin == 0, encoded.ids[begin:end], encoded.labels[begin:end]
+        for mapped, encoded in zip(batch, results, strict=True):
+            if isinstance(encoded, DataError):
+                report.drop_for(encoded, mapped.where)
+                continue
+            if not encoded.outcome.is_kept:
+                report.drop(encoded.outcome, mapped.where)
+            elif encoded.outcome is not Outcome.WHOLE:
+                report.change(encoded.outcome)
+            for number, example in enumerate(encoded.examples):
+                yield mapped, number == 0, example
 
 
 def _lay_out(table: dict[str, np.ndarray], report: Report) -> dict[str, Layout]:

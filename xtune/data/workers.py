@@ -1,4 +1,4 @@
-"""Conversations -> encoded ones, by threads or processes: reading, rendering and encoding go on side by side."""
+"""Mapped rows -> encoded ones, by threads or processes: reading, rendering and encoding go on side by side."""
 
 from __future__ import annotations
 
@@ -7,54 +7,31 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
 
-from xtune.conversation import Conversation
+from xtune.conversation import Row
 from xtune.data.feed import Mapped
+from xtune.encoding.encoder import Encoded, Encoder
 from xtune.environment import variable
 from xtune.errors import DataError
 from xtune.sources.row import well_formed
-
-if TYPE_CHECKING:
-    import numpy as np
 
 MOST_THREADS = 8  # Python's share of the work, a sixth, is done by one of them at a time: more than six hardly help
 COLLECT_AFTER = 100_000  # objects made and not yet freed: more than a few batches are
 
 
-class Encoded(Protocol):
-    """One encoded conversation, as xtune.templates.encode gives it."""
-
-    @property
-    def ids(self) -> np.ndarray: ...
-    @property
-    def labels(self) -> np.ndarray: ...
-    @property
-    def outcome(self) -> str: ...
-
-
-class Encoder(Protocol):
-    """What prepare() asks of an encoder; runs use that of xtune.templates.encode. Threads share it."""
-
-    template: Any
-    tokenizer: Any
-    max_length: int | None
-    learn: Any
-    too_long: Any
-
-    def encode_batch(self, conversations: Sequence[Conversation]) -> Sequence[Encoded]: ...
+Results = list[Encoded | DataError]
 
 
 def encode_all(
-    batches: Iterable[Mapped], encoder: Encoder
-) -> Generator[tuple[Mapped, list[Encoded | DataError]], None, None]:
-    """Batches with what became of their conversations, in order. Workers end when it does, or when it is closed."""
-    waiting: deque[tuple[Mapped, Future[list[Encoded | DataError]]]] = deque()
+    batches: Iterable[list[Mapped]], encoder: Encoder
+) -> Generator[tuple[list[Mapped], Results], None, None]:
+    """Batches with what became of their rows, in order. Workers end when it does, or when it is closed."""
+    waiting: deque[tuple[list[Mapped], Future[Results]]] = deque()
     with _quick_process(), _workers(encoder) as (submit, most):
         for batch in batches:
             waiting.append((batch, submit(batch)))
@@ -66,7 +43,7 @@ def encode_all(
 
 
 @contextmanager
-def _workers(encoder: Encoder) -> Iterator[tuple[Callable[[Mapped], Future[list[Encoded | DataError]]], int]]:
+def _workers(encoder: Encoder) -> Iterator[tuple[Callable[[list[Mapped]], Future[Results]], int]]:
     """How to hand a batch to a worker, and how many may be under way: threads, for Rust lets go of the interpreter's
     lock.
 
@@ -131,25 +108,25 @@ def _start_worker(encoder: Encoder) -> None:
     _OF_WORKER[:] = [encoder]
 
 
-def _encode_in_worker(batch: Mapped) -> list[Encoded | DataError]:
+def _encode_in_worker(batch: list[Mapped]) -> Results:
     return _encode_batch(_OF_WORKER[0], batch)
 
 
-def _encode_batch(encoder: Encoder, batch: Mapped) -> list[Encoded | DataError]:
+def _encode_batch(encoder: Encoder, batch: list[Mapped]) -> Results:
     """All in one call; where that fails, one by one, so that only the row at fault is lost."""
     try:
-        return list(encoder.encode_batch(batch.conversations))
+        return list(encoder.encode_batch([one.row for one in batch]))
     except Exception:  # what a tokenizer raises for text it cannot take depends on what it is written in
-        return [_encode_one(encoder, one, where) for one, where in zip(batch.conversations, batch.where, strict=True)]
+        return [_encode_one(encoder, one.row, one.where) for one in batch]
 
 
-def _encode_one(encoder: Encoder, conversation: Conversation, where: str) -> Encoded | DataError:
-    """The DataError of a conversation that cannot be encoded is its result, unless the policy is to stop at it."""
-    for turn in conversation.turns:
+def _encode_one(encoder: Encoder, row: Row, where: str) -> Encoded | DataError:
+    """The DataError of a row that cannot be encoded is its result, unless the policy is to stop at it."""
+    for turn in (turn for part in row.parts for turn in part.turns):
         if not isinstance(turn.text, str) or not well_formed(turn.text):
             return DataError(f"a turn's text is not well-formed Unicode: got {turn.text!r:.60}; clean it")
     try:
-        return encoder.encode_batch([conversation])[0]
+        return encoder.encode_batch([row])[0]
     except DataError as error:
         if encoder.too_long == "error":
             raise DataError(f"{where}: {error}") from error

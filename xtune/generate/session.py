@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from xtune.conversation import Conversation, Turn
+from xtune.encoding.encoder import encode
 from xtune.errors import XtuneError
-from xtune.templates.encode import encode
 from xtune.templates.render import end_strings
 from xtune.templates.template import EOS, ChatTemplate
 

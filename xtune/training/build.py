@@ -18,12 +18,12 @@ from xtune.data.report import Report
 from xtune.data.schedule import Plan, seed_everything
 from xtune.dist import ranks
 from xtune.distributed.parallel import StepSettings
+from xtune.encoding.encoder import encode
 from xtune.evaluation.evaluator import Evaluator
 from xtune.evaluation.held_out import answers, evaluating, held_out_loss, padding_id
 from xtune.evaluation.multiple_choice import accuracy, read_questions
 from xtune.models.load import pick_dtype
-from xtune.templates.encode import encode
-from xtune.training.forward import LossModel
+from xtune.training.forward import LogProbModel
 from xtune.training.layers import compile_layers, use_checkpointing
 from xtune.training.optim import build_optimizer
 from xtune.training.schedule import lr_factor, warmup_length
@@ -65,7 +65,7 @@ def build_parallel(run: Run, model: torch.nn.Module, plan: Plan) -> Parallel:
     """The model with its loss and its optimizer, spread as the distributed strategy says."""
     settings = run.config
     dtype = pick_dtype(settings.model.dtype, ranks.device())
-    module = LossModel(model, dtype=dtype, neftune_alpha=settings.train.neftune_alpha)
+    module = LogProbModel(model, dtype=dtype, summed=True, neftune_alpha=settings.train.neftune_alpha)
     tokens = settings.train.batch_size * settings.max_length
     use_checkpointing(model, settings.train.gradient_checkpointing, tokens=tokens, device=ranks.device())
     micro_batches = plan.steps * settings.train.accumulate
@@ -178,7 +178,7 @@ def build_choose(run: Run, parallel: Parallel, tokenizer: Any, feeds: Sequence[F
 def conversations(feed: Feed) -> list[Conversation]:
     """All conversations of a feed. Rows that give none are counted in the log."""
     report = Report()
-    found = [one for batch in map_rows(feed, Choice(False, 0.0, 0), report) for one in batch.conversations]
+    found = [part for batch in map_rows(feed, Choice(False, 0.0, 0), report) for one in batch for part in one.row.parts]
     if report.dropped:
         log.warning("%s: %d of %d rows give no question", feed.source.name, sum(report.dropped.values()), report.read)
     return found

@@ -3,10 +3,10 @@
 import pytest
 
 from xtune.cli import main
+from xtune.encoding.verify import best_match, compare, conversations
 from xtune.errors import ModelError
 from xtune.templates.jinja import to_jinja
 from xtune.templates.store import save_template
-from xtune.templates.verify import best_match, compare, conversations
 
 
 @pytest.fixture

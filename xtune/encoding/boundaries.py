@@ -1,4 +1,4 @@
-"""Text -> ids, and where runs of its characters stand among them: that tells which ids are learnt."""
+"""Text -> ids, and the token boundaries of runs of its characters, which give the loss mask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
-    from xtune.templates.plain_text import PlainText
+    from xtune.encoding.plain_text import PlainText
 
 Runs = Sequence[tuple[int, int]]
 """Where runs begin and end, in characters or in ids: ascending, apart from each other."""
@@ -20,15 +20,15 @@ LEADS = 64  # so many are remembered; a template has one or two, questions that 
 
 
 class Split(NamedTuple):
-    """Where a place in a text falls among its ids: how many end at or before it, and the first that begins at or after
-    it. They differ where an id stands across the place."""
+    """The token boundary at a character offset: how many tokens end at or before it, and the first that begins at or
+    after it. They differ where a token straddles the offset."""
 
     ended: int
     begun: int
 
 
-class Edges:
-    """Encodes with one PlainText, and finds the edges of runs of characters among the ids. Threads share it."""
+class TokenBoundaries:
+    """Encodes with one PlainText, and finds the token boundaries of runs of characters. Threads share it."""
 
     def __init__(self, plain: PlainText) -> None:
         self.plain = plain

@@ -1,4 +1,4 @@
-"""The quick way into a Plan: what conversations with the same roles have in common is worked out once.
+"""The quick way into an Assembly: what conversations with the same roles have in common is worked out once.
 
 A skeleton is read off what the slow way makes of a conversation whose texts are marks, so a prompt is put together in
 one place only. A conversation with a text that may be treated otherwise than a mark goes the slow way itself.
@@ -13,16 +13,16 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from xtune.conversation import Conversation, Turn
-from xtune.templates.edges import Edges
-from xtune.templates.plain_text import Control
-from xtune.templates.plan import Plan, Segment
+from xtune.encoding.assembly import Assembly, Segment
+from xtune.encoding.boundaries import TokenBoundaries
+from xtune.encoding.plain_text import Control
 from xtune.templates.render import Form, Learn, pieces
 
 MARK = re.compile("\ue000turn (\\d+)\ue001")
 MOST = 256  # skeletons: turns with flags of their own would make them without number
 LONGEST = 64  # turns that a skeleton is made of
 
-Edge = tuple[int, int]
+Offset = tuple[int, int]
 """A place in a text to be filled in: how many characters of the template and how many turns' texts are before it."""
 
 
@@ -33,40 +33,41 @@ class Slots(NamedTuple):
     form: str  # with a %s for each
     turns: slice
     inside: bool
-    runs: Sequence[tuple[Edge, Edge]]  # what is learnt, where that is neither all nor nothing
+    runs: Sequence[tuple[Offset, Offset]]  # what is learnt, where that is neither all nor nothing
 
 
 class Skeleton(NamedTuple):
-    """A conversation of a Plan: the ids of constant segments, and a number where the place of a text is still to be
-    filled in."""
+    """A conversation of an Assembly: ids of constant segments, and a number where a text's place is to be filled in."""
 
     segments: list[Segment]
     learnt: list[bool]
     slots: list[Slots]
 
-    def fill(self, plan: Plan, texts: tuple[str, ...]) -> None:
-        """Plans the conversation whose turns have these texts."""
-        first = len(plan.segments)
-        plan.segments += self.segments
-        plan.learnt += self.learnt
+    def fill(self, assembly: Assembly, texts: tuple[str, ...]) -> None:
+        """Adds the conversation whose turns have these texts."""
+        first = len(assembly.segments)
+        assembly.segments += self.segments
+        assembly.learnt += self.learnt
         for segment, form, turns, inside, runs in self.slots:
             text = form % texts[turns]
             if runs:
                 before = [0, *accumulate(map(len, texts[turns]))]
                 found = [(begin + before[i], end + before[j]) for (begin, i), (end, j) in runs]
-                plan.segments[first + segment] = plan.place_of_runs(text, inside, found, first + segment)
+                assembly.segments[first + segment] = assembly.place_of_runs(text, inside, found, first + segment)
             else:
-                plan.segments[first + segment] = plan.place(text, inside)
-        plan.ends.append(len(plan.segments))
+                assembly.segments[first + segment] = assembly.place(text, inside)
+        assembly.ends.append(len(assembly.segments))
 
 
 class Skeletons:
-    """Plans conversations of one template, by the skeleton of their roles where they have one. Threads share it."""
+    """Adds conversations of one template, by the skeleton of their roles where they have one. Threads share it."""
 
-    def __init__(self, form: Form, learn: Learn, edges: Edges, controls: Mapping[str, Control | None]) -> None:
+    def __init__(
+        self, form: Form, learn: Learn, boundaries: TokenBoundaries, controls: Mapping[str, Control | None]
+    ) -> None:
         self.form = form
         self.learn: Learn = learn
-        self.edges = edges
+        self.boundaries = boundaries
         self.controls = controls
         self.made: dict[tuple[object, ...], Skeleton | None] = {}
         # a tool's result mostly has a filter that changes any text: conversations with one are judged when a skeleton
@@ -78,8 +79,8 @@ class Skeletons:
         if form.template.thinking is not None:
             self.alters.append(re.compile("</think>").search)
 
-    def add(self, plan: Plan, conversation: Conversation) -> None:
-        """Plans one conversation. Raises DataError for a role that the template has no place for."""
+    def add(self, assembly: Assembly, conversation: Conversation) -> None:
+        """Adds one conversation. Raises DataError for a role that the template has no place for."""
         roles: list[object] = [conversation.plain]
         texts = []
         for turn in conversation.turns:
@@ -87,9 +88,9 @@ class Skeletons:
             texts.append(turn.text)
         skeleton = self._of(tuple(roles), conversation) if self._are_like_marks(texts) else None
         if skeleton:
-            skeleton.fill(plan, tuple(texts))
+            skeleton.fill(assembly, tuple(texts))
         else:
-            plan.add(pieces(conversation, self.form, self.learn))
+            assembly.add(pieces(conversation, self.form, self.learn))
 
     def _are_like_marks(self, texts: list[str]) -> bool:
         """Whether texts are written as marks are: as they stand."""
@@ -119,17 +120,17 @@ class Skeletons:
             return None
         if any(turn.role == "tool" for turn in marked) and any(part.filter for part in self.form.parts["tool"]):
             return None
-        plan = Plan(self.edges, self.controls)
-        plan.add(rendered)
+        assembly = Assembly(self.boundaries, self.controls)
+        assembly.add(rendered)
         skeleton = Skeleton([], [], [])
-        for segment, learn in zip(plan.segments, plan.learnt, strict=True):
-            if isinstance(segment, int) and (segment in plan.runs or MARK.search(plan.texts[segment])):
-                slots = _slots(plan, segment, len(skeleton.segments))
+        for segment, learn in zip(assembly.segments, assembly.learnt, strict=True):
+            if isinstance(segment, int) and (segment in assembly.runs or MARK.search(assembly.texts[segment])):
+                slots = _slots(assembly, segment, len(skeleton.segments))
                 if slots is None:
                     return None
                 skeleton.slots.append(slots)
             elif isinstance(segment, int):
-                (segment,) = self.edges.plain.encode([plan.texts[segment]], [plan.inside[segment]])
+                (segment,) = self.boundaries.plain.encode([assembly.texts[segment]], [assembly.inside[segment]])
             before = skeleton.segments[-1] if skeleton.segments else 0
             if isinstance(segment, list) and isinstance(before, list) and skeleton.learnt[-1] == learn:
                 skeleton.segments[-1] = before + segment
@@ -139,22 +140,22 @@ class Skeletons:
         return skeleton
 
 
-def _slots(plan: Plan, place: int, segment: int) -> Slots | None:
-    """A planned text with marks. None where they are not those of consecutive turns."""
-    text = plan.texts[place]
+def _slots(assembly: Assembly, place: int, segment: int) -> Slots | None:
+    """A text with marks. None where they are not those of consecutive turns."""
+    text = assembly.texts[place]
     marks = list(MARK.finditer(text))
     turns = [int(mark[1]) for mark in marks]
     first = turns[0] if turns else 0
     if turns != list(range(first, first + len(turns))):
         return None
 
-    def edge(at: int) -> Edge:
+    def offset(at: int) -> Offset:
         before = [mark for mark in marks if mark.end() <= at]
         return at - sum(len(mark[0]) for mark in before), len(before)
 
-    runs = [(edge(begin), edge(end)) for begin, end in plan.runs.get(place, ())]
+    runs = [(offset(begin), offset(end)) for begin, end in assembly.runs.get(place, ())]
     form = MARK.sub("%s", text.replace("%", "%%"))
-    return Slots(segment, form, slice(first, first + len(turns)), plan.inside[place], runs)
+    return Slots(segment, form, slice(first, first + len(turns)), assembly.inside[place], runs)
 
 
 def _changes(change: Callable[[str], str], text: str) -> bool:

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from readable import readable_tokenizer
 
 from xtune import ChatTemplate, Conversation, Turn
+from xtune.encoding.assembly import Assembly
+from xtune.encoding.encoder import Encoder
+from xtune.encoding.skeleton import LONGEST, MOST
+from xtune.encoding.verify import conversations
 from xtune.errors import DataError, XtuneError
-from xtune.templates.encode import Encoder
-from xtune.templates.plan import Plan
 from xtune.templates.render import pieces
-from xtune.templates.skeleton import LONGEST, MOST
 from xtune.templates.template import FILTERS
-from xtune.templates.verify import conversations
 
 TEXTS = (
     *("x", "100% of {text} %s", "", " ", " y ", "\n", "<think>a</think>\n\nb", "</think>", "<|im_end|>", "文😀"),
@@ -47,13 +47,13 @@ def bank():
 
 
 def planned(encoder, conversation, add):
-    plan = Plan(encoder.edges, encoder.controls)
+    plan = Assembly(encoder.boundaries, encoder.controls)
     try:
         add(plan, conversation)
         (found,) = plan.encode()
     except XtuneError as error:
         return str(error)
-    return found.ids.tolist(), found.labels.tolist(), found.learns
+    return found.tokens.ids.tolist(), found.tokens.labels.tolist(), found.learns
 
 
 def assert_both_ways_agree(encoder):
@@ -137,7 +137,9 @@ def test_skeletons_are_not_made_without_number(readable):
     encoder = Encoder(ChatTemplate(user="Q{text}", assistant="A"), readable)
     for number in range(1, MOST + 9):
         turns = [Turn("user", "x", learn=bool(number >> bit & 1)) for bit in range(9)]
-        encoder.skeletons.add(Plan(encoder.edges, encoder.controls), Conversation((*turns, Turn("assistant", "y"))))
+        encoder.skeletons.add(
+            Assembly(encoder.boundaries, encoder.controls), Conversation((*turns, Turn("assistant", "y")))
+        )
     assert len(encoder.skeletons.made) == MOST
 
 

@@ -10,8 +10,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from xtune.conversation import Conversation, Turn
+from xtune.encoding.encoder import Encoder
 from xtune.errors import ModelError, XtuneError
-from xtune.templates.encode import Encoder
 from xtune.templates.render import pieces
 from xtune.templates.template import ChatTemplate
 
@@ -92,9 +92,9 @@ def _compare(
         pieces(conversation, encoder.form, encoder.learn, prompt) for conversation, prompt, _ in compared
     )
     differences = tuple(
-        _difference(tokenizer, conversation, prompt, ours.ids.tolist(), ids)
+        _difference(tokenizer, conversation, prompt, ours.tokens.ids.tolist(), ids)
         for (conversation, prompt, ids), ours in zip(compared, planned, strict=True)
-        if ours.ids.tolist() != ids
+        if ours.tokens.ids.tolist() != ids
     )
     return Comparison(len(compared) - len(differences), differences, len(theirs) - len(compared))
 

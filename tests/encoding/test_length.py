@@ -4,8 +4,8 @@ import pytest
 from readable import marked
 
 from xtune import ChatTemplate, Conversation, Turn, encode
+from xtune.encoding.encoder import Encoder
 from xtune.errors import DataError
-from xtune.templates.encode import Encoder
 
 TEMPLATE = ChatTemplate(user="Q{text}\n", assistant="A", end="{eos}", tail="\n")
 
@@ -17,13 +17,19 @@ def conversation(*texts):
 
 def outcome(readable, *conversations, **options):
     encoded = Encoder(TEMPLATE, readable, **options).encode_batch(conversations)
-    assert all(one.ids.dtype == one.labels.dtype == "int32" and one.ids.shape == one.labels.shape for one in encoded)
-    return [(marked(one, readable), one.outcome) for one in encoded]
+    tokens = [one for row in encoded for example in row.examples for one in example.sequences]
+    assert all(one.ids.dtype == one.labels.dtype == "int32" and one.ids.shape == one.labels.shape for one in tokens)
+    return [(text_of(one, readable), one.outcome) for one in encoded]
+
+
+def text_of(encoded, readable):
+    """The text of a row's one sequence; nothing of a row that was dropped."""
+    return "".join(marked(example.sequences[0], readable) for example in encoded.examples)
 
 
 def test_whole_turns_are_dropped_from_the_end(readable):
     long = conversation("1", "a", "2", "b", "3", "c")  # each round is 7 ids long: Q 1 \n A a <EOS> \n
-    assert outcome(readable, long, max_length=21) == [("Q1\nA⟦a<EOS>⟧\nQ2\nA⟦b<EOS>⟧\nQ3\nA⟦c<EOS>⟧\n", "")]
+    assert outcome(readable, long, max_length=21) == [("Q1\nA⟦a<EOS>⟧\nQ2\nA⟦b<EOS>⟧\nQ3\nA⟦c<EOS>⟧\n", "whole")]
     two = ("Q1\nA⟦a<EOS>⟧\nQ2\nA⟦b<EOS>⟧\n", "shortened")
     assert [outcome(readable, long, max_length=length)[0] for length in (20, 15, 14)] == [two] * 3
     assert outcome(readable, long, max_length=13) == [("Q1\nA⟦a<EOS>⟧\n", "shortened")]
@@ -35,7 +41,7 @@ def test_reasoning_that_is_dropped_makes_a_longer_conversation_shorter(readable)
     template = ChatTemplate(user="Q{text}\n", assistant="A", thinking="{thinking}={text}", tail="\n")
     long = conversation("1", "<think>long</think>a", "2", "b", "3", "<think>long</think>c")
     (found,) = Encoder(template, readable, max_length=15).encode_batch([long])
-    assert (marked(found, readable), found.outcome) == ("Q1\nAa<EOS>\nQ2\nA⟦=b<EOS>⟧\n", "shortened")
+    assert (text_of(found, readable), found.outcome) == ("Q1\nAa<EOS>\nQ2\nA⟦=b<EOS>⟧\n", "shortened")
 
 
 def test_a_question_without_an_answer_is_dropped_with_its_answer(readable):
@@ -76,10 +82,10 @@ def test_nothing_to_learn(readable):
 def test_a_dropped_conversation_does_not_move_the_others(readable):
     rows = [conversation("1", "a"), conversation("2"), conversation("3", "c" * 9), conversation("4", "d")]
     assert outcome(readable, *rows, max_length=8) == [
-        ("Q1\nA⟦a<EOS>⟧\n", ""),
+        ("Q1\nA⟦a<EOS>⟧\n", "whole"),
         ("", "nothing to learn"),
         ("", "too long"),
-        ("Q4\nA⟦d<EOS>⟧\n", ""),
+        ("Q4\nA⟦d<EOS>⟧\n", "whole"),
     ]
 
 
@@ -99,4 +105,5 @@ def test_a_batch_is_what_its_conversations_are(readable, smollm2, templates):
         batch = Encoder(templates[name], tokenizer).encode_batch(rows)
         for row, encoded in zip(rows, batch, strict=True):
             alone = encode(row, name, tokenizer)
-            assert (encoded.ids.tolist(), encoded.labels.tolist()) == (alone.ids, alone.labels)
+            (found,) = (example.sequences[0] for example in encoded.examples)
+            assert (found.ids.tolist(), found.labels.tolist()) == (alone.ids, alone.labels)

@@ -4,8 +4,8 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from xtune.templates.edges import LEAD, LEADS, Edges
-from xtune.templates.plain_text import PlainText
+from xtune.encoding.boundaries import LEAD, LEADS, TokenBoundaries
+from xtune.encoding.plain_text import PlainText
 
 ANSWERS = (
     "yes",
@@ -40,8 +40,8 @@ WORDS = (
 
 
 def by_offsets(plain, monkeypatch):
-    """Edges that never look for what stands before an answer."""
-    slow = Edges(plain)
+    """TokenBoundaries that never look for what stands before an answer."""
+    slow = TokenBoundaries(plain)
     monkeypatch.setattr(slow, "_lead", lambda *_: None)
     monkeypatch.setattr(slow, "_leads_of_their_own", lambda *_: {})
     return slow
@@ -59,7 +59,7 @@ def texts_and_runs(before="", after=""):
 def test_words_of_the_template_tell_what_offsets_tell(vendors, folder, inside, monkeypatch):
     plain = PlainText(vendors(folder))
     texts, runs = texts_and_runs()
-    quick = Edges(plain)
+    quick = TokenBoundaries(plain)
     assert quick.encode(texts, [inside] * len(texts), runs) == by_offsets(plain, monkeypatch).encode(
         texts, [inside] * len(texts), runs
     )
@@ -73,7 +73,7 @@ def test_questions_before_answers_tell_what_offsets_tell(vendors, folder, inside
     """Where words of the template are not all that stands before the answer."""
     plain = PlainText(vendors(folder))
     texts, runs = texts_and_runs(question * 9, " and so on" * 40)
-    quick = Edges(plain)
+    quick = TokenBoundaries(plain)
     told = quick._leads_of_their_own(texts, [inside] * len(texts), runs)
     assert len(told) > len(texts) / 2 and not quick.leads  # else the test shows nothing
     found = quick.encode(texts, [inside] * len(texts), runs)
@@ -105,11 +105,13 @@ def test_the_same_for_a_tokenizer_that_changes_the_text(backend, question, monke
     plain = PlainText(PreTrainedTokenizerFast(tokenizer_object=backend(), unk_token="<unk>"))
     texts, runs = texts_and_runs(question, " ab" * len(question))
     inside = [True] * len(texts)
-    assert Edges(plain).encode(texts, inside, runs) == by_offsets(plain, monkeypatch).encode(texts, inside, runs)
+    assert TokenBoundaries(plain).encode(texts, inside, runs) == by_offsets(plain, monkeypatch).encode(
+        texts, inside, runs
+    )
 
 
 def test_several_runs_and_long_words_go_by_offsets(smollm2):
-    edges = Edges(PlainText(smollm2))
+    edges = TokenBoundaries(PlainText(smollm2))
     texts = ["user said " * 9 + "yes", "one two three"]
     ids, runs = edges.encode(texts, [True, True], {0: [(89, 93)], 1: [(0, 3), (7, 13)]})
     assert len(texts[0]) > LEAD and not edges.leads
@@ -118,7 +120,7 @@ def test_several_runs_and_long_words_go_by_offsets(smollm2):
 
 
 def test_no_more_words_are_remembered_than_templates_have(smollm2):
-    edges = Edges(PlainText(smollm2))
+    edges = TokenBoundaries(PlainText(smollm2))
     texts = [f"{number}?\nyes" for number in range(2 * LEADS)]
     _, runs = edges.encode(
         texts, [True] * len(texts), {at: [(len(text) - 3, len(text))] for at, text in enumerate(texts)}

@@ -1,7 +1,7 @@
 """Rendered conversations -> ids and labels, a batch at a time.
 
 Control tokens are put in as ids. The text between two of them is encoded as a whole, because splitting it gives other
-ids; where only runs of it are learnt, their edges are found among its ids. A token is learnt where all of its text is.
+ids; where only runs of it are learnt, their token boundaries are found. A token is learnt where all of its text is.
 """
 
 from __future__ import annotations
@@ -12,33 +12,32 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xtune.conversation import IGNORE
-from xtune.templates.edges import Edges, Runs
-from xtune.templates.plain_text import Control
+from xtune.conversation import IGNORE, Tokens
+from xtune.encoding.boundaries import Runs, TokenBoundaries
+from xtune.encoding.plain_text import Control
 from xtune.templates.render import Piece
 from xtune.templates.template import BOS
 
 Segment = int | list[int]
-"""The place of a text among a Plan's, or the ids of a segment that needs no encoding."""
+"""The place of a text among an Assembly's, or the ids of a segment that needs no encoding."""
 
 
-class Planned(NamedTuple):
-    """Ids and labels (int32) of one conversation, and whether anything in it is learnt."""
+class Assembled(NamedTuple):
+    """One conversation, and whether anything in it is learnt."""
 
-    ids: np.ndarray
-    labels: np.ndarray
+    tokens: Tokens
     learns: bool
 
 
-class Plan:
+class Assembly:
     """The texts of a batch of rendered conversations, and how they are put together.
 
     A conversation is a number of segments: control tokens, and texts between them. A text that is learnt as a whole or
     not at all is kept once, however often it is written.
     """
 
-    def __init__(self, edges: Edges, controls: Mapping[str, Control | None]) -> None:
-        self.edges = edges
+    def __init__(self, boundaries: TokenBoundaries, controls: Mapping[str, Control | None]) -> None:
+        self.boundaries = boundaries
         self.controls = controls
         self.segments: list[Segment] = []
         self.learnt: list[bool] = []  # whether each is learnt; of texts with runs, False
@@ -50,7 +49,7 @@ class Plan:
         self.places: tuple[dict[str, int], dict[str, int]] = ({}, {})  # of first texts, and of texts inside
 
     def add(self, rendered: Sequence[Piece]) -> None:
-        """Plans one conversation."""
+        """Adds one conversation."""
         texts: list[str] = []
         learnt: list[bool] = []
         inside = strip = False
@@ -108,9 +107,9 @@ class Plan:
         self.inside.append(inside)
         return len(self.texts) - 1
 
-    def encode(self) -> list[Planned]:
+    def encode(self) -> list[Assembled]:
         """Encodes all texts at once and puts them together."""
-        encoded, runs_of_ids = self.edges.encode(self.texts, self.inside, self.runs)
+        encoded, runs_of_ids = self.boundaries.encode(self.texts, self.inside, self.runs)
         parts = [encoded[segment] if isinstance(segment, int) else segment for segment in self.segments]
         lengths = np.fromiter(map(len, parts), np.intp, len(parts))
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -127,7 +126,7 @@ class Plan:
         # nothing predicts the first token of a conversation
         learns = before[last] > before[np.minimum(first + 1, last)]
         rows = zip(first.tolist(), last.tolist(), learns.tolist(), strict=True)
-        return [Planned(ids[begin:end], labels[begin:end], learn) for begin, end, learn in rows]
+        return [Assembled(Tokens(ids[begin:end], labels[begin:end]), learn) for begin, end, learn in rows]
 
 
 def _runs(texts: Sequence[str], learnt: Sequence[bool]) -> list[tuple[int, int]]:

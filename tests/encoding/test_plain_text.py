@@ -6,8 +6,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from xtune import ChatTemplate, Conversation, Turn, encode
+from xtune.encoding.plain_text import PlainText
 from xtune.errors import ModelError
-from xtune.templates.plain_text import PlainText
 
 TURNS = (Turn("system", "s"), Turn("user", "u"), Turn("assistant", "a"))
 SPELLED = ("{}", "a {} b", "x{}y", "{}{}")

@@ -1,0 +1,1 @@
+"""Conversations to ids and loss masks; `Encoder` is the way in."""
