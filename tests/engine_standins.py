@@ -49,6 +49,11 @@ def learnt_part(ids: list[int]) -> list[int]:
     return [IGNORE] * asked + ids[asked:]
 
 
+def shifted(labels_BT: torch.Tensor) -> torch.Tensor:
+    """Labels as collate writes them: each beside the id before it."""
+    return torch.cat([labels_BT[:, 1:], torch.full_like(labels_BT[:, :1], IGNORE)], dim=1)
+
+
 def make_samples(count: int, longest: int = 24, seed: int = 0) -> list[list[int]]:
     random = np.random.default_rng(seed)
     return [random.integers(5, VOCABULARY, random.integers(3, longest)).tolist() for _ in range(count)]

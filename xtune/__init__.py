@@ -20,7 +20,7 @@ _HOME = {
     "Tuning": "xtune.tuning.tuning",
     "Turn": "xtune.conversation",
     "XtuneError": "xtune.errors",
-    "components": "xtune.plugins",
+    "components": "xtune.registries",
     "encode": "xtune.encoding.encoder",
     "hookimpl": "xtune.plugins.hookspecs",
     "list_configs": "xtune.config.source",

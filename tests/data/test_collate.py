@@ -49,9 +49,9 @@ def loss_and_gradients(model: LlamaForCausalLM, batches: list[Batch]) -> tuple[f
     model.zero_grad(set_to_none=True)
     total = 0.0
     for batch in batches:
-        logits = model(**batch.model_inputs()).logits[:, :-1].flatten(0, 1)
+        logits = model(**batch.model_inputs()).logits.flatten(0, 1)
         loss = torch.nn.functional.cross_entropy(
-            logits, batch.labels_BT[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"
+            logits, batch.labels_BT.flatten(), ignore_index=IGNORE, reduction="sum"
         )
         loss.backward()
         total += loss.item()
@@ -59,8 +59,8 @@ def loss_and_gradients(model: LlamaForCausalLM, batches: list[Batch]) -> tuple[f
 
 
 def same(model: LlamaForCausalLM, one: list[Batch], other: list[Batch]) -> None:
-    learnt = sum(batch.learnt for batch in one)
-    assert learnt == sum(batch.learnt for batch in other) > 0
+    learnt = sum(batch.trained for batch in one)
+    assert learnt == sum(batch.trained for batch in other) > 0
     (loss, gradients), (other_loss, other_gradients) = (loss_and_gradients(model, side) for side in (one, other))
     assert loss / learnt == pytest.approx(other_loss / learnt, abs=1e-5)
     torch.testing.assert_close(gradients / learnt, other_gradients / learnt, atol=1e-5, rtol=1e-5)
@@ -107,7 +107,7 @@ def test_shapes_and_padding_of_a_packed_batch() -> None:
     assert batch.labels_BT[1].tolist() == [IGNORE] * 5
     assert set(batch.model_inputs()) == {"input_ids", "position_ids", "use_cache"}
     assert batch.model_inputs()["use_cache"] is False
-    assert batch.learnt == int((batch.labels_BT != IGNORE).sum())
+    assert batch.trained == int((batch.labels_BT != IGNORE).sum())
 
 
 def test_flash_attention_gets_the_borders_that_transformers_derives_itself() -> None:

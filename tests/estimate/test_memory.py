@@ -24,7 +24,7 @@ from xtune.estimate.memory import (
 from xtune.models.count import parameters
 from xtune.models.load import load_model
 from xtune.registries import Components
-from xtune.training.forward import LossModel
+from xtune.training.forward import LogProbModel
 from xtune.training.layers import use_checkpointing
 from xtune.tuning import Full, Lora, QLora
 from xtune.tuning.tuning import Tuning
@@ -65,17 +65,17 @@ def measured(tuning: Tuning, config: dict[str, Any], tokens: int, *, checkpointi
 
 
 def measured_of(model: torch.nn.Module, tokens: int, *, checkpointing: bool) -> tuple[float, float]:
-    module = LossModel(model).train()
+    module = LogProbModel(model, summed=True).train()
     use_checkpointing(module.model, checkpointing, tokens=tokens, device=torch.device("cpu"))
     ids = torch.randint(5, 1000, (1, tokens))
     inputs = {"input_ids": ids, "position_ids": torch.arange(tokens)[None], "use_cache": False}
-    module(inputs, ids).backward()
+    module(inputs, ids).sum().backward()
     allocations = Allocations(module)
     for weight in module.parameters():
         allocations.add(weight.grad)
     before = allocations.now
     with allocations:
-        loss = module(inputs, ids)
+        loss = -module(inputs, ids).sum()
     kept = allocations.now - before
     with allocations:
         loss.backward()

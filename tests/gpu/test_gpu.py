@@ -140,10 +140,10 @@ def test_packs_give_the_loss_of_their_samples_alone(tiny_model, attention):
     from xtune.conversation import IGNORE
     from xtune.data.collate import collate
     from xtune.data.pack import Pack
-    from xtune.training.forward import LossModel
+    from xtune.training.forward import LogProbModel
 
     torch.backends.cuda.matmul.allow_tf32 = False
-    model = LossModel(xtune.load_model(tiny_model, dtype="float32", attention=attention, device="cuda")).eval()
+    model = LogProbModel(xtune.load_model(tiny_model, dtype="float32", attention=attention, device="cuda")).eval()
     random = np.random.default_rng(0)
     samples = []
     for length in (40, 7, 90, 3):
@@ -154,7 +154,7 @@ def test_packs_give_the_loss_of_their_samples_alone(tiny_model, attention):
 
     def loss(packs: list[Pack]) -> float:
         batch = collate(packs, pad_id=0, attention=attention).to("cuda")
-        return float(model(batch.model_inputs(), batch.labels_BT))
+        return -float(model(batch.model_inputs(), batch.labels_BT).sum())
 
     assert loss([joined]) == pytest.approx(sum(loss([sample]) for sample in samples), rel=1e-5)
 
@@ -163,13 +163,13 @@ def test_packs_give_the_loss_of_their_samples_alone(tiny_model, attention):
 def test_the_chunked_loss_is_the_plain_one(dtype):
     from torch import nn
 
-    from xtune.training.loss import LogitRule, summed_cross_entropy
+    from xtune.training.loss import LogitRule, log_probabilities
 
     torch.manual_seed(0)
     head = nn.Linear(256, 32000, bias=False, device="cuda", dtype=dtype)
     hidden_NH = torch.randn(700, 256, device="cuda", dtype=dtype, requires_grad=True)
     targets_N = torch.randint(0, 32000, (700,), device="cuda")
-    ours = summed_cross_entropy(hidden_NH, head, targets_N, LogitRule(1.0, None))
+    ours = -log_probabilities(hidden_NH, head, targets_N, LogitRule(1.0, None), summed=True)[0]
     found = torch.autograd.grad(ours, [hidden_NH, head.weight])
     plain = nn.functional.cross_entropy(head(hidden_NH).float(), targets_N, reduction="sum")
     wanted = torch.autograd.grad(plain, [hidden_NH, head.weight])

@@ -9,12 +9,12 @@ from types import ModuleType
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_standins import tiny_llama
+from engine_standins import shifted, tiny_llama
 from torch import nn
 
 from xtune.training import fused
-from xtune.training.forward import LossModel
-from xtune.training.loss import LogitRule, summed_cross_entropy
+from xtune.training.forward import LogProbModel
+from xtune.training.loss import LogitRule, log_probabilities
 
 PLAIN = LogitRule()
 MODULE = "liger_kernel.transformers.fused_linear_cross_entropy"
@@ -92,24 +92,25 @@ def test_what_it_cannot_do_is_ours(installed, head, rule, dtype):
 
 def test_without_cuda_it_is_ours():
     assert not fused.available(torch.device("cpu"))
-    assert LossModel(tiny_llama()).fused is None
+    assert LogProbModel(tiny_llama()).fused is None
 
 
 def test_the_model_takes_it_for_what_it_can_do(installed):
-    model = LossModel(tiny_llama())
+    model = LogProbModel(tiny_llama(), summed=True)
     assert model.fused is not None
     calls, real = [], model.fused
     model.fused = lambda *parts: calls.append(len(parts[0])) or real(*parts)
     ids = torch.arange(5, 25)[None]
     nothing = torch.full_like(ids, -100)
     for labels in (ids, nothing):
+        labels = shifted(labels)
         got = model({"input_ids": ids, "use_cache": False}, labels)
         model.fused, chosen = None, model.fused
         assert torch.allclose(got, model({"input_ids": ids, "use_cache": False}, labels))
         model.fused = chosen
     assert calls == [19]  # a batch of which nothing is learnt is ours
     with torch.no_grad():
-        model({"input_ids": ids, "use_cache": False}, ids)
+        model({"input_ids": ids, "use_cache": False}, shifted(ids))
     assert calls == [19]
 
 
@@ -129,7 +130,9 @@ def test_the_real_kernel(dtype, trained, bias):
         hidden = torch.randn(33, 16, device=device, requires_grad=True)
         targets = torch.randint(50, (33,), device=device)
         with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
-            got, own = (summed_cross_entropy(hidden, head, targets, rule, each) for each in (kernel, None))
+            got, own = (
+                -log_probabilities(hidden, head, targets, rule, summed=True, fused=each)[0] for each in (kernel, None)
+            )
         assert got.dtype == torch.float32
         torch.testing.assert_close(got, own, rtol=fused.TOLERANCE[dtype], atol=0)
         wanted = [hidden, *(part for part in head.parameters() if part.requires_grad)]

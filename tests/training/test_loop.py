@@ -16,7 +16,7 @@ from xtune.data.schedule import Plan, fingerprint, seed_everything
 from xtune.errors import DataError, XtuneError
 from xtune.evaluation.held_out import evaluations_without_gain
 from xtune.training import layers, loop
-from xtune.training.forward import LossModel, noisy_embeddings
+from xtune.training.forward import LogProbModel, noisy_embeddings
 from xtune.training.train import train_run
 
 LORA = {"name": "lora", "rank": 4}
@@ -73,13 +73,13 @@ def test_seeds_fix_all_generators():
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_samples(tmp_path, monkeypatch):
-    forward, calls = LossModel.forward, []
+    forward, calls = LogProbModel.forward, []
 
     def third_is_nan(self, inputs, labels):
         calls.append(1)
         return forward(self, inputs, labels) * (float("nan") if len(calls) == 6 else 1.0)
 
-    monkeypatch.setattr(LossModel, "forward", third_is_nan)
+    monkeypatch.setattr(LogProbModel, "forward", third_is_nan)
     with pytest.raises(XtuneError) as error:
         train_run(TinyRun(tiny_config(LORA)), tmp_path)
     message = str(error.value)
@@ -145,7 +145,7 @@ def test_noise_has_the_magnitude_of_neftune_for_each_sample():
 
 
 def test_noise_is_for_training_only():
-    module = LossModel(tiny_llama(), neftune_alpha=5.0)
+    module = LogProbModel(tiny_llama(), neftune_alpha=5.0)
     ids = torch.randint(5, 50, (1, 12))
     inputs = {"input_ids": ids, "position_ids": torch.arange(12)[None], "use_cache": False}
     quiet = module.eval()(inputs, ids)

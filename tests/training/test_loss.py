@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from engine_standins import shifted
 from torch import nn
 
 from xtune.conversation import IGNORE
 from xtune.training import loss as loss_module
-from xtune.training.forward import LossModel, find_rule
-from xtune.training.loss import LogitRule, summed_cross_entropy
+from xtune.training.forward import LogProbModel, find_rule
+from xtune.training.loss import LogitRule, log_probabilities
 
 
 @pytest.fixture(autouse=True)
@@ -29,39 +30,43 @@ class NormHead(nn.Linear):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("rule", [LogitRule(), LogitRule(0.5), LogitRule(2.0, 3.0)])
 @pytest.mark.parametrize("kind", [nn.Linear, NormHead])
-def test_loss_and_gradients_equal_plain_cross_entropy(kind, rule, bias, frozen):
+@pytest.mark.parametrize("summed", [True, False])
+def test_loss_and_gradients_equal_plain_cross_entropy(summed, kind, rule, bias, frozen):
     torch.manual_seed(0)
     head = kind(8, 50, bias=bias).requires_grad_(not frozen)
     hidden = torch.randn(41, 8, requires_grad=True)
     targets = torch.randint(0, 50, (41,))
     wanted = [hidden] if frozen else [hidden, *head.parameters()]
 
-    plain = F.cross_entropy(rule(head(hidden)), targets, reduction="sum")
-    expected = torch.autograd.grad(plain * 0.37, wanted)
-    ours = summed_cross_entropy(hidden, head, targets, rule)
-    got = torch.autograd.grad(ours * 0.37, wanted)
+    plain = F.cross_entropy(rule(head(hidden)), targets, reduction="sum" if summed else "none")
+    factors = torch.tensor(0.37) if summed else torch.randn(41)  # positions may weigh differently
+    expected = torch.autograd.grad((plain * factors).sum(), wanted)
+    ours = -log_probabilities(hidden, head, targets, rule, summed=summed)
+    got = torch.autograd.grad((ours * factors).sum(), wanted)
 
-    torch.testing.assert_close(ours, plain)
+    assert ours.shape == ((1,) if summed else (41,))
+    torch.testing.assert_close(ours, plain[None] if summed else plain)
     for gradient, reference in zip(got, expected, strict=True):
         torch.testing.assert_close(gradient, reference, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [nn.Linear, NormHead])
-def test_no_learnt_position_still_has_a_graph(kind):
+@pytest.mark.parametrize("summed", [True, False])
+def test_no_learnt_position_still_has_a_graph(summed, kind):
     head, hidden = kind(8, 50), torch.randn(0, 8, requires_grad=True)
-    total = summed_cross_entropy(hidden, head, torch.empty(0, dtype=torch.long), LogitRule())
+    total = log_probabilities(hidden, head, torch.empty(0, dtype=torch.long), LogitRule(), summed=summed).sum()
     total.backward()
-    assert total.item() == 0.0
+    assert total.item() == 0.0 and not any(part.grad.any() for part in head.parameters())
 
 
 def test_half_precision_stays_near_fp32():
     torch.manual_seed(0)
     head, hidden, targets = nn.Linear(64, 50), torch.randn(41, 64), torch.randint(0, 50, (41,))
-    exact = summed_cross_entropy(hidden, head, targets, LogitRule())
+    exact = log_probabilities(hidden, head, targets, LogitRule())
     with torch.autocast("cpu", torch.bfloat16):
-        half = summed_cross_entropy(hidden, head, targets, LogitRule())
+        half = log_probabilities(hidden, head, targets, LogitRule())
     assert half.dtype == torch.float32
-    torch.testing.assert_close(half, exact, rtol=1e-2, atol=0)
+    torch.testing.assert_close(half.sum(), exact.sum(), rtol=1e-2, atol=0)
 
 
 def tiny(name: str, **options):
@@ -98,9 +103,9 @@ def test_a_model_gives_its_own_loss_and_gradients(which):
     expected = {key: value.grad.clone() for key, value in model.named_parameters()}
     reference = model(input_ids=ids, labels=labels).loss
     model.zero_grad()
-    learner = LossModel(model)
+    learner = LogProbModel(model)
     assert learner.rule is not None
-    loss = learner({"input_ids": ids, "use_cache": False}, labels) / learnt
+    loss = -learner({"input_ids": ids, "use_cache": False}, shifted(labels)).sum() / learnt
     loss.backward()
 
     torch.testing.assert_close(loss, reference)
@@ -134,7 +139,8 @@ def test_a_model_inside_peft(targets):
     expected = torch.autograd.grad(reference, list(trained.values()))
     labels = ids.clone()
     labels[:, 0] = IGNORE
-    loss = LossModel(model)({"input_ids": ids, "use_cache": False}, labels) / (labels != IGNORE).sum()
+    found = LogProbModel(model)({"input_ids": ids, "use_cache": False}, shifted(labels))
+    loss = -found.sum() / (labels != IGNORE).sum()
     got = torch.autograd.grad(loss, list(trained.values()))
     torch.testing.assert_close(loss, reference)
     for gradient, wanted in zip(got, expected, strict=True):
@@ -145,9 +151,9 @@ def test_an_unknown_way_to_logits_takes_whole_logits_and_says_so(caplog):
     model = tiny("Llama")
     plain = model.forward
     model.forward = lambda **inputs: (lambda out: setattr(out, "logits", out.logits**3) or out)(plain(**inputs))
-    learner = LossModel(model)
+    learner = LogProbModel(model)
     assert learner.rule is None
     assert "takes whole logits" in caplog.text
     ids = torch.randint(1, 50, (2, 30))
     expected = F.cross_entropy(model(input_ids=ids).logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="sum")
-    torch.testing.assert_close(learner({"input_ids": ids}, ids), expected)
+    torch.testing.assert_close(-learner({"input_ids": ids}, shifted(ids)).sum(), expected)

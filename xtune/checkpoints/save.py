@@ -87,7 +87,7 @@ class Saver:
 
 
 def save_weights(model: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:
-    """Writes trained weights (named as in LossModel) in Hugging Face layout, without a tokenizer."""
+    """Writes trained weights (named as in LogProbModel) in Hugging Face layout, without a tokenizer."""
     state = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
     if hasattr(model, "peft_config"):
         save_adapter(model, state, folder)

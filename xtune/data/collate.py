@@ -25,8 +25,8 @@ Contract = Literal["padded", "positions", "varlen"]
 class Batch:
     """What one forward and backward takes.
 
-    `labels_BT[b, t]` is the id at t itself or IGNORE: the loss shifts by one. The first position of every sample is
-    IGNORE, so no sample is predicted from the one before it. `learnt` counts the labels that are not IGNORE.
+    `labels_BT[b, t]` is the id that follows the one at t, or IGNORE. The last position of every sample is IGNORE, so no
+    sample is predicted from the one before it. `trained` counts the labels that are not IGNORE.
 
     `contract` says what keeps samples apart:
 
@@ -42,7 +42,7 @@ class Batch:
     labels_BT: torch.Tensor
     position_ids_BT: torch.Tensor
     contract: Contract
-    learnt: int
+    trained: int
     attention_mask_BT: torch.Tensor | None = None
     cu_seq_lens: torch.Tensor | None = None
     max_length: int | None = None
@@ -83,11 +83,11 @@ def collate(packs: Sequence[Pack], *, pad_id: int, attention: str) -> Batch:
     labels_BT = np.full(shape, IGNORE, dtype=np.int64)
     for row, pack in enumerate(packs):
         ids_BT[row, : len(pack.ids)] = pack.ids
-        labels_BT[row, : len(pack.ids)] = pack.labels
+        labels_BT[row, : len(pack.ids) - 1] = pack.labels[1:]  # shifted here, and nowhere else
     batch: dict[str, Any] = {
         "input_ids_BT": torch.from_numpy(ids_BT),
         "labels_BT": torch.from_numpy(labels_BT),
-        "learnt": int((labels_BT != IGNORE).sum()),
+        "trained": int((labels_BT != IGNORE).sum()),
     }
     if all(len(pack.lengths) == 1 for pack in packs):
         mask_BT = np.arange(shape[1]) < np.array([[len(pack.ids)] for pack in packs])

@@ -35,10 +35,10 @@ def held_out_loss(
         start = (number * count + ranks.rank()) * size
         chosen = [packs[index] for index in range(start, min(start + size, len(packs)))]
         batch = collate(chosen or [packs[0]])  # sharded models need every rank in every forward
-        loss = parallel.module(batch.model_inputs(), batch.labels_BT)
+        loss = -parallel.module(batch.model_inputs(), batch.labels_BT).sum()
         if chosen:
             total += loss
-            learnt += batch.learnt
+            learnt += batch.trained
     loss_sum, tokens = ranks.sums(total, learnt)
     mean = loss_sum / max(tokens, 1)
     return {"loss": mean, "perplexity": math.exp(min(mean, 700.0)), "learnt": int(tokens)}

@@ -1,4 +1,4 @@
-"""From a batch to the sum of its losses: the one call that every distributed strategy wraps."""
+"""From a batch to the log-probabilities of its labels: the one call that every distributed strategy wraps."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from xtune.conversation import IGNORE
 from xtune.training.fused import fused_loss
-from xtune.training.loss import LogitRule, summed_cross_entropy
+from xtune.training.loss import LogitRule, log_probabilities
 
 log = logging.getLogger(__name__)
 
 
-class LossModel(nn.Module):
-    """A causal language model whose forward gives the sum of the losses of a batch's learnt positions.
+class LogProbModel(nn.Module):
+    """A causal language model whose forward gives the log-probabilities of a batch's labels.
 
-    Wrapping the loss into the module keeps the head's weight inside what DDP, FSDP and ZeRO gather and reduce.
+    Wrapping them into the module keeps the head's weight inside what DDP, FSDP and ZeRO gather and reduce.
     `model` is a transformers model, alone or inside a PeftModel.
 
     How the model gets from hidden states to logits is measured, not assumed: `rule` is the first of the known rules
@@ -34,11 +34,13 @@ class LossModel(nn.Module):
         *,
         dtype: torch.dtype = torch.float32,
         chunked: bool = True,
+        summed: bool = False,
         neftune_alpha: float | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.dtype = dtype
+        self.summed = summed
         self.rule = find_rule(causal(model), dtype) if chunked else None
         self.fused = fused_loss(computing_head(causal(model)), self.rule, dtype)
         self._noisy_positions_BT: Tensor | None = None
@@ -52,24 +54,28 @@ class LossModel(nn.Module):
         return decoder_layers(self.model)
 
     def forward(self, inputs: dict[str, Any], labels_BT: Tensor) -> Tensor:
-        """`labels_BT[b, t]` is the id at t itself, or IGNORE: position t - 1 learns it."""
+        """Log-probabilities of the N labels of `labels_BT` that are not IGNORE, in their order, fp32: (N,), or with
+        `summed` their sum, (1,). The label at a position is the id that follows it.
+        """
         device = labels_BT.device.type
         self._noisy_positions_BT = inputs.get("position_ids") if self.training else None
         try:
             with torch.autocast(device, dtype=self.dtype, enabled=self.dtype != torch.float32):
-                return self._loss(inputs, labels_BT)
+                return self._log_probs(inputs, labels_BT)
         finally:
             self._noisy_positions_BT = None
 
-    def _loss(self, inputs: dict[str, Any], labels_BT: Tensor) -> Tensor:
+    def _log_probs(self, inputs: dict[str, Any], labels_BT: Tensor) -> Tensor:
+        positions_N = (labels_BT != IGNORE).flatten().nonzero()[:, 0]
+        targets_N = labels_BT.flatten().index_select(0, positions_N)
         if self.rule is None:
-            return _whole_loss(self.model(**inputs).logits, labels_BT)
+            logits_NV = self.model(**inputs).logits.flatten(0, 1).index_select(0, positions_N).float()
+            found_N = -F.cross_entropy(logits_NV, targets_N, reduction="none")
+            return found_N.sum()[None] if self.summed else found_N
         model = causal(self.model)
-        hidden_BTH = model.base_model(**inputs)[0]
-        learnt = (labels_BT[:, 1:] != IGNORE).flatten().nonzero()[:, 0]
-        hidden_NH = hidden_BTH[:, :-1].flatten(0, 1).index_select(0, learnt)
-        targets_N = labels_BT[:, 1:].flatten().index_select(0, learnt)
-        return summed_cross_entropy(hidden_NH, computing_head(model), targets_N, self.rule, self.fused)
+        hidden_NH = model.base_model(**inputs)[0].flatten(0, 1).index_select(0, positions_N)
+        head = computing_head(model)
+        return log_probabilities(hidden_NH, head, targets_N, self.rule, summed=self.summed, fused=self.fused)
 
     def generate(self, *inputs: Any, **options: Any) -> Any:
         """The model's own generate."""
@@ -113,11 +119,6 @@ def decoder_layers(model: nn.Module) -> list[nn.Module]:
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return list(module)
     return []
-
-
-def _whole_loss(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
-    logits_NV, targets_N = logits_BTV[:, :-1].flatten(0, 1).float(), labels_BT[:, 1:].flatten()
-    return F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORE, reduction="sum")
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from xtune.training.loss import LinearCrossEntropy, LogitRule
+from xtune.training.loss import LinearLogProbs, LogitRule
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def difference(fused: FusedLoss, head: nn.Linear, rule: LogitRule, dtype: torch.
     )
     inputs = [part for part in (hidden_NH, weight_VH, bias_V) if part is not None and part.requires_grad]
     results = []
-    for compute in (lambda *parts: LinearCrossEntropy.apply(*parts, rule, True), fused):
+    for compute in (lambda *parts: -LinearLogProbs.apply(*parts, rule, True, True)[0], fused):
         loss = compute(hidden_NH, weight_VH, bias_V, targets_N)
         # a step's loss is divided by its tokens: the gradient that comes back is not 1
         results.append([loss.detach(), *torch.autograd.grad(loss / CHECKED_POSITIONS, inputs)])

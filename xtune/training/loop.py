@@ -82,13 +82,13 @@ class Loop:
         begin = time.perf_counter()
         seed_everything(self.seed, step, ranks.rank())
         batches = self.batches(step)
-        learnt, tokens = ranks.sums(sum(b.learnt for b, _ in batches), sum(count for _, count in batches))
+        learnt, tokens = ranks.sums(sum(b.trained for b, _ in batches), sum(count for _, count in batches))
         self.parallel.module.train()
         losses = []
         for number, (batch, _) in enumerate(batches, start=1):
             last = number == len(batches)
             with self.parallel.micro_batch(last=last):
-                loss = self.parallel.module(batch.model_inputs(), batch.labels_BT) / max(learnt, 1)
+                loss = -self.parallel.module(batch.model_inputs(), batch.labels_BT).sum() / max(learnt, 1)
                 self.parallel.backward(loss, last=last)
             losses.append(loss.detach())
         (mean,) = ranks.sums(torch.stack(losses).double().sum())
