@@ -64,6 +64,19 @@ CAUSES = {
     ),
     "models/adapter.py": ("Loading adapters", "The adapter's folder is incomplete, or it was trained on another base."),
     "models/gguf.py": ("GGUF files", "The file is incomplete, of an unknown kind, or there is no room to convert it."),
+    "models/placement.py": (
+        "Weights and files that do not belong together",
+        "The files lack weights that the model needs, hold some without a place in it, or are of other shapes than its "
+        "config.json says.",
+    ),
+    "models/weight_files.py": (
+        "Weight files",
+        "A download has ended early, a shard is not there, or a pointer of Git LFS stands in a file's place.",
+    ),
+    "quantization": (
+        "Models that are stored quantized",
+        "The weights are stored in few bits, which cannot be changed, merged into or trained whole.",
+    ),
     "models/legacy": (
         "Old model families",
         "The checkpoint has a setting, or is asked for an attention or a layout, that its native class does not have.",

@@ -23,7 +23,7 @@ from xtune.errors import ConfigError, DataError, ModelError, XtuneError
 from xtune.estimate.memory import GIB, checkpoint_bytes, spread, trained_parameters
 from xtune.estimate.plan import RESERVED_GIB, advice, need, setting_of, with_own_sizes
 from xtune.generate.session import stops
-from xtune.models.load import load_config_file
+from xtune.models.load import load_config_file, refuse_incomplete
 from xtune.paths import is_local
 from xtune.text import in_bytes
 from xtune.training.layers import free_memory
@@ -70,6 +70,7 @@ def of_settings(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
 def of_tokenizer(run: Run) -> Iterator[Finding]:
     """What the model's small files say: its context, its tokenizer beside the chat template."""
     try:
+        yield weights(run)
         yield context(run)
         yield from template(run, run.load_tokenizer())
     except XtuneError as error:
@@ -198,6 +199,15 @@ def count_trained(run: Run) -> int | None:
         return trained_parameters(run.model.config, run.tuning)
     except ConfigError:
         return None
+
+
+def weights(run: Run) -> Finding:
+    """Whether the model's files are whole and hold what its class needs, by the names and shapes in them."""
+    path = run.config.model.path
+    if not is_local(path):
+        return Finding("weights", "unknown", f"{path} is not in a folder here: they are compared when it is loaded")
+    refuse_incomplete(path)
+    return Finding("weights", "ok", "all that the model's class needs are in its files")
 
 
 def context(run: Run) -> Finding:

@@ -16,7 +16,7 @@ def as_llama_cpp_orders(weight: torch.Tensor, heads: int) -> torch.Tensor:
     return weight.reshape(heads, 2, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write_gguf(model, tokenizer, path: Path) -> None:
+def write_gguf(model, tokenizer, path: Path, *, lost: str = "") -> None:
     import gguf
 
     config = model.config
@@ -51,7 +51,8 @@ def write_gguf(model, tokenizer, path: Path) -> None:
             weight = as_llama_cpp_orders(weight, config.num_key_value_heads)
         for ours, theirs in names.items():
             name = name.replace(ours, theirs)
-        writer.add_tensor(name, np.ascontiguousarray(weight.numpy(), dtype=np.float32))
+        if name != lost:
+            writer.add_tensor(name, np.ascontiguousarray(weight.numpy(), dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -85,3 +86,20 @@ def test_a_damaged_gguf_file_is_one_line_and_leaves_nothing(file):
         xtune.load_model(file)
     assert "\n" not in str(caught.value)
     assert not list((cache_root() / "gguf").glob(".stage-*"))
+
+
+@pytest.mark.parametrize("lost", ["blk.1.ffn_up.weight", "output_norm.weight", "token_embd.weight"])
+def test_a_gguf_file_without_a_weight_is_refused(tiny_model, tmp_path, lost):
+    file = tmp_path / "lost.gguf"
+    write_gguf(xtune.load_model(tiny_model), xtune.load_tokenizer(tiny_model), file, lost=lost)
+    with pytest.raises(ModelError, match=r"lost\.gguf is not whole: 1 weight is not in its files"):
+        xtune.load_model(file)
+    assert not list((cache_root() / "gguf").glob("lost-*"))
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9, 0.999])
+def test_a_gguf_file_that_was_not_downloaded_whole_is_one_line(file, part):
+    file.write_bytes(file.read_bytes()[: int(part * file.stat().st_size)])
+    with pytest.raises(ModelError, match="GGUF file .* cannot be converted: |is empty; download it again") as caught:
+        xtune.load_model(file)
+    assert "\n" not in str(caught.value)

@@ -19,6 +19,7 @@ from xtune.checkpoints.state import load_optimizer_state, optimizer_state
 from xtune.dist import ranks
 from xtune.distributed.parallel import Parallel
 from xtune.errors import CheckpointError
+from xtune.models.load import load_whole
 from xtune.tuning.taken_out import narrowed, take_out, takes_out, widened, widened_settings
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,8 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         if starts is not None:
             take_out(model, starts)
         return
-    source = type(model).from_pretrained(folder, dtype=torch.float32)  # type: ignore[attr-defined]
+    kind: Any = type(model)
+    source = load_whole(folder, str(folder), kind, kind.config_class.from_pretrained(folder), {"dtype": torch.float32})
     found = dict(source.named_parameters())
     wanted = dict(model.named_parameters())
     _compare(folder, {k: v.shape for k, v in found.items()}, {k: v.shape for k, v in wanted.items()})

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from xtune.atomic import system_error, whole_folder, workshop
-from xtune.errors import ModelError
+from xtune.errors import ModelError, XtuneError
+from xtune.models.placement import refuse_misplaced
+from xtune.models.weight_files import refuse_damaged
 from xtune.paths import cache_root
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 def gguf_folder(file: Path) -> Path:
     """The model folder made from `file`; made now if it is not in the cache yet. Needs 4 bytes a parameter of disk."""
+    refuse_damaged([file])
     folder = cache_root() / "gguf" / f"{file.stem}-{content_key(file)}"
     if folder.is_dir():
         return folder
@@ -31,6 +34,8 @@ def gguf_folder(file: Path) -> Path:
                 log.info("converting %s to a model folder, once: %s", file.name, folder)
                 with whole_folder(folder, place / "new") as stage, redirect_stderr(StringIO()):  # for progress bars
                     convert(file, stage)
+    except XtuneError:
+        raise
     except Exception as error:  # a damaged file fails anywhere in its reader, with whatever error that brings
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         refused = system_error(error)
@@ -48,7 +53,10 @@ def convert(file: Path, folder: Path) -> None:
     transformers.AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
     if hasattr(transformers, "GgufConfig"):  # from 5.2x on a GGUF file is a quantised model unless asked otherwise
         where["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    model = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    model, found = transformers.AutoModelForCausalLM.from_pretrained(
+        **where, dtype=torch.float32, output_loading_info=True
+    )
+    refuse_misplaced(file, found, model.config)
     model.hf_quantizer = None  # what is left is a plain model, but save_pretrained refuses while this is set
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

@@ -6,12 +6,17 @@ import logging
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from xtune.errors import ModelError
+from xtune.foreign import foreign
 from xtune.models.gguf import gguf_folder
 from xtune.models.legacy import legacy_model_class, legacy_tokenizer_class
+from xtune.models.placement import refuse_by_headers, refuse_misplaced
+from xtune.models.weight_files import refuse_damaged, weight_files
 from xtune.paths import PACKAGE, packaged
+from xtune.quantization.stored import refuse_requantizing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +28,15 @@ log = logging.getLogger(__name__)
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
 BITS = {4: 4, 8: 8, "4bit": 4, "nf4": 4, "8bit": 8, "int8": 8}
+KNOWN = {
+    "trust_remote_code": "it needs code from its own folder, which xtune never runs; use a model that transformers has",
+    "couldn't connect": "it is not on this machine, and the hub cannot be reached; give a local folder, or try again",
+    "Weights only load failed": (
+        "its .bin file is damaged, or holds code or objects beside tensors, which xtune never unpickles; "
+        "give a model with safetensors"
+    ),
+}
+"""What an error of others means, by words of it."""
 
 
 def load_model(
@@ -39,7 +53,8 @@ def load_model(
     where it is installed and fits, else sdpa, or eager where that does not fit. `quantization` is 4 (NF4, double
     quantisation), 8, a transformers quantization config, or None. `device` defaults to the first CUDA device, else the
     CPU.
-    Raises ModelError where there is no such model, it has no weights, or it could only run with remote code.
+    Raises ModelError where there is no such model, where its files are not whole or lack weights that its class needs,
+    and where it could only run with remote code.
     """
     import torch
 
@@ -52,21 +67,78 @@ def load_unplaced(
     path: str | Path, *, dtype: str | torch.dtype, attention: str, quantization: Any, device: torch.device
 ) -> PreTrainedModel:
     """load_model's model for `device`, still on the CPU. A quantized one is on the device: that is where it is made."""
-    from transformers import AutoModelForCausalLM
-
     dtype = pick_dtype(dtype, device)
     folder = local_folder(path)
     options: dict[str, Any] = {"dtype": dtype}
-    if quantization is not None:
-        options["quantization_config"] = quantization_config(quantization, dtype)
-        options["device_map"] = {"": device}
     with told_in_one_line(path):
         config, legacy = read_config(folder)
-        kind = legacy or AutoModelForCausalLM._model_mapping.get(type(config), None)
+        if quantization is not None:
+            options["quantization_config"] = quantization_config(quantization, dtype)
+            options["device_map"] = {"": device}
+            refuse_requantizing(path, config, options["quantization_config"])
+        kind, config = causal_class(config, legacy)
         flash = not getattr(config, "alibi", False)
         sdpa = getattr(kind, "_supports_sdpa", True)
         options["attn_implementation"] = pick_attention(attention, device, dtype, flash=flash, sdpa=sdpa)
-        return (legacy or AutoModelForCausalLM).from_pretrained(folder, config=config, **options)
+        return load_whole(path, folder, kind, config, options)
+
+
+def load_whole(
+    path: str | Path, folder: str, kind: type[PreTrainedModel], config: PreTrainedConfig, options: dict[str, Any]
+) -> PreTrainedModel:
+    """The model of class `kind` in `folder`, every weight of it from its files. `path` is what the user calls it.
+
+    Raises ModelError for files that are damaged, and for weights that are missing, of another shape or without a place.
+    """
+    files = weight_files(Path(folder), config) if Path(folder).is_dir() else []
+    refuse_damaged(files)
+    if "quantization_config" in options:  # bitsandbytes takes whatever shape there is
+        refuse_by_headers(path, kind, config, files)
+    try:
+        model, found = kind.from_pretrained(folder, config=config, output_loading_info=True, **options)
+    except RuntimeError:  # transformers says that shapes differ, but in its log only where
+        refuse_by_headers(path, kind, config, files)
+        raise
+    refuse_misplaced(path, found, config)
+    return model
+
+
+def refuse_incomplete(path: str | Path) -> None:
+    """Raises ModelError where the files of the model at `path` (see load_model) are damaged, or lack what its class
+    needs, without reading the weights. Says nothing of a hub id, and little of a model that is stored quantized.
+    """
+    folder = Path(local_folder(path))
+    if not folder.is_dir():
+        return
+    with told_in_one_line(path):
+        config, legacy = read_config(folder)
+        kind, config = causal_class(config, legacy)
+        files = weight_files(folder, config)
+        refuse_damaged(files)
+        refuse_by_headers(path, kind, config, files)
+
+
+def causal_class(
+    config: PreTrainedConfig, legacy: type[PreTrainedModel] | None
+) -> tuple[type[PreTrainedModel], PreTrainedConfig]:
+    """The class of the causal language model with this config, and the config that it takes: of a multimodal model,
+    which some classes are the text part of, that of the text. Raises ModelError where transformers has none.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if legacy is not None:
+        return legacy, config
+    found = AutoModelForCausalLM._model_mapping.get(type(config), None)
+    if found is None:
+        raise ModelError(
+            f"a model of type {config.model_type} is no causal language model: got {type(config).__name__}; "
+            f"give one that generates text"
+        )
+    if isinstance(found, (tuple, list)):
+        named = set(config.architectures or [])
+        found = next((kind for kind in found if kind.__name__ in named), found[0])
+    text = config.sub_configs.get("text_config")
+    return found, config.get_text_config() if text is not None and found.config_class is text else config
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
@@ -89,6 +161,11 @@ def local_folder(path: str | Path, *, weights: bool = True) -> str:
     if place.is_dir():
         if not (place / "config.json").is_file() and weights:
             raise ModelError(f"model folder has no config.json: got {path}; give the folder that holds it")
+        if weights and (place / "adapter_config.json").is_file():
+            raise ModelError(
+                f"model folder holds an adapter too, which would be loaded with it: got {path}; "
+                f"move adapter_config.json and adapter_model.* to a folder of their own"
+            )
         if weights and not any(next(place.glob(pattern), None) for pattern in WEIGHT_FILES):
             raise ModelError(f"model folder has no weights (*.safetensors, *.bin): got {path}; is it all there?")
         if not weights and not any((place / name).is_file() for name in ("tokenizer_config.json", "config.json")):
@@ -157,18 +234,14 @@ def quantization_config(quantization: Any, compute_dtype: torch.dtype) -> Any:
 
 @contextmanager
 def told_in_one_line(path: str | Path) -> Iterator[None]:
-    """Turns what transformers raises for a bad or missing model into one ModelError."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if "trust_remote_code" in str(error):
-            reason = "it needs code from its own folder, which xtune never runs; use a model that transformers has"
-        elif "couldn't connect" in str(error):
-            reason = "it is not on this machine, and the hub cannot be reached; give a local folder, or try again"
-        raise ModelError(f"model {path} cannot be loaded: {reason}") from error
+    """Turns whatever transformers raises for a bad or missing model into one ModelError."""
+    with foreign(f"model {path} cannot be loaded", ModelError, "check its files, or download it again"):
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError, UnpicklingError) as error:
+            if known := next((meaning for words, meaning in KNOWN.items() if words in str(error)), None):
+                raise ModelError(f"model {path} cannot be loaded: {known}") from error
+            raise
 
 
 def read_config(folder: str | Path) -> tuple[PreTrainedConfig, type[PreTrainedModel] | None]:

@@ -1,0 +1,1 @@
+"""Weights that are held or stored in few bits."""
