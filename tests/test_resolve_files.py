@@ -9,8 +9,11 @@ import xtune
 from xtune.config.source import validate
 from xtune.errors import ConfigError
 from xtune.generate.open import choose_template
-from xtune.registries import Components, Plugin
-from xtune.resolve import bind_mapper, find_template, resolve
+from xtune.mappers.bind import bind_mapper
+from xtune.plugins.checks import Plugin
+from xtune.registries import Components
+from xtune.resolve import resolve
+from xtune.templates.store import find_template
 
 MODULE = """
 from xtune import Conversation, Turn
@@ -77,7 +80,7 @@ def test_a_chat_can_have_a_template_file_too(tmp_path):
 )
 def test_what_is_no_template_is_told(name, message):
     with pytest.raises(xtune.XtuneError, match=message):
-        find_template(name, Components([]))
+        find_template(name, Components([]).templates)
 
 
 def test_a_mapper_can_be_a_function_of_a_module_in_the_working_directory(clinic, tiny_model):
@@ -129,4 +132,4 @@ def test_a_failing_mapper_of_a_plugin_names_the_plugin(clinic, tiny_model):
 )
 def test_what_is_no_mapper_is_told(clinic, place, options, message):
     with pytest.raises(ConfigError, match=message):
-        bind_mapper(place, options, Components([]))
+        bind_mapper(place, options, Components([]).mappers)

@@ -13,6 +13,7 @@ CAUSES = {
         "A key does not exist, has a value of the wrong type, or the file is no Python of plain values. "
         "`xtune show-cfg NAME` prints every key with its value.",
     ),
+    "run.py": ("Data that no objective takes", "The rows are of another kind than the config learns from."),
     "resolve.py": (
         "Names and options in a config",
         "A config names a component with an option that it does not have, or a file or function that is not there.",
@@ -22,8 +23,9 @@ CAUSES = {
         "Two settings of a config cannot both hold, or one is beyond what the model can do. The line names both.",
     ),
     "registry.py": ("Packages of configs", "A plugin names a package of configs that cannot be found."),
-    "registries.py": ("Choosing plugins", "`XTUNE_PLUGINS` asks for a distribution that is not installed."),
-    "plugins/checks.py": (
+    "plugins/discover.py": ("Choosing plugins", "`XTUNE_PLUGINS` asks for a distribution that is not installed."),
+    "registries.py": ("Plugins that add nothing", "A plugin's hook fails, or adds what is no component."),
+    "plugins": (
         "Plugins",
         "A plugin is installed that cannot be imported, does not fit the hooks, is there twice, or asks for another "
         "version of xtune. `xtune plugins` shows which, and works all the same. The beginning of the line names what "

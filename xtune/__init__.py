@@ -20,7 +20,7 @@ _HOME = {
     "Tuning": "xtune.tuning.tuning",
     "Turn": "xtune.conversation",
     "XtuneError": "xtune.errors",
-    "components": "xtune.registries",
+    "components": "xtune.commands",
     "encode": "xtune.encoding.encoder",
     "hookimpl": "xtune.plugins.hookspecs",
     "list_configs": "xtune.config.source",
@@ -48,6 +48,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from xtune.commands import components
     from xtune.config.source import list_configs, load_config
     from xtune.conversation import Conversation, Sample, Span, Turn
     from xtune.encoding.encoder import encode
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from xtune.models.load import load_model, load_tokenizer
     from xtune.models.spec import ModelSpec
     from xtune.plugins.hookspecs import hookimpl
-    from xtune.registries import components
     from xtune.resolve import prepare_data
     from xtune.templates.render import render
     from xtune.templates.template import ChatTemplate

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from xtune.data.dataset import Packs
     from xtune.data.report import Report
-    from xtune.resolve import Run
+    from xtune.run import Run
 
 Level = Literal["ok", "warning", "error", "unknown"]
 

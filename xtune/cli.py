@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from xtune import __version__
+from xtune.commands import components
 from xtune.errors import XtuneError
-from xtune.registries import Components, components
+from xtune.registries import Components
 
 
 class Parser(argparse.ArgumentParser):

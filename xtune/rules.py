@@ -14,7 +14,7 @@ from xtune.tuning import Int8Lora, Lora, QLora
 from xtune.tuning.taken_out import METHODS
 
 if TYPE_CHECKING:
-    from xtune.resolve import Run
+    from xtune.run import Run
 
 
 def refuse_contradictions(run: Run) -> None:

@@ -9,10 +9,9 @@ import time
 import pytest
 
 from xtune.cli import main
-from xtune.commands import COMMANDS
+from xtune.commands import COMMANDS, components
 from xtune.commands.list_models import size, tokens
 from xtune.commands.table import matches
-from xtune.registries import Components
 
 
 def lines(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
@@ -111,7 +110,7 @@ def test_a_pattern_is_a_part_or_a_glob(name: str, pattern: str, found: bool) -> 
 
 def test_each_command_has_its_module() -> None:
     """The table has the lines of help, so that xtune --help imports no command."""
-    commands = Components([]).commands
+    commands = components([]).commands
     assert list(commands) == list(COMMANDS)
     for name, command in commands.items():
         assert getattr(command.module, "HELP", command.HELP) == command.HELP, name

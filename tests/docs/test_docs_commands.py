@@ -14,8 +14,8 @@ import pytest
 from pages import PAGES, PROGRAMS, ROOT, blocks, commands, lines
 
 from xtune.cli import main
+from xtune.commands import components
 from xtune.commands.config_arguments import config_from
-from xtune.registries import components
 from xtune.resolve import resolve
 
 MODEL = "/models/Qwen2.5-0.5B-Instruct"

@@ -10,8 +10,8 @@ import sys
 import pytest
 from pages import PAGES, ROOT
 
+from xtune.commands import components
 from xtune.errors import UnknownName
-from xtune.registries import components
 
 sys.path.append(str(ROOT / "tools"))
 from error_causes import CAUSES, group_of

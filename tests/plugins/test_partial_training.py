@@ -7,7 +7,8 @@ import pytest
 import xtune
 from xtune.config.source import validate
 from xtune.dist import launch
-from xtune.registries import Components, Plugin
+from xtune.plugins.checks import Plugin
+from xtune.registries import Components
 from xtune.resolve import resolve
 from xtune.training.train import train_run
 

@@ -8,9 +8,9 @@ import pytest
 
 import xtune
 from xtune import cli
+from xtune.commands import components
 from xtune.errors import DuplicateName, PluginError, XtuneError
 from xtune.plugins.checks import HOOKS
-from xtune.registries import components
 
 HEAD = "import xtune\nhook = xtune.hookimpl\n"
 WAY_OUT = "uninstall xtune-hello, or set XTUNE_PLUGINS= to load no plugin"

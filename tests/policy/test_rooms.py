@@ -36,16 +36,7 @@ ROOMS = (
 ORDER = {room: number for number, room in enumerate(" ".join(ROOMS).split())}
 DATA_ONLY = ["configs", "rows"]
 
-PENDING = {
-    ("config", "registries"),
-    ("registries", "commands"),
-    ("rules", "resolve"),
-    ("templates", "registries"),
-    ("plugins", "models"),
-    ("plugins", "templates"),
-    ("plugins", "tuning"),
-    ("plugins", "registries"),
-}
+PENDING = {("config", "registries"), ("templates", "registries")}
 
 
 def room_of(path: Path) -> str:

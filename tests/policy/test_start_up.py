@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from xtune.registries import components
+from xtune.commands import components
 
 HEAVY = ["torch", "transformers", "peft", "mmengine", "datasets", "pydantic", "rich", "numpy", "openpyxl", "pyarrow"]
 PROBE = """

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
 
+from xtune import registries
 from xtune.plugins.hookspecs import hookimpl
+from xtune.registries import Components
 from xtune.registry import Registry
 
 COMMANDS = {
@@ -34,6 +38,8 @@ COMMANDS = {
 }
 """Names and their one line of help. The module of `list-cfg` is `xtune.commands.list_cfg`."""
 
+BUILTINS = registries.BUILTINS | {"commands": __name__}
+
 
 @dataclass(frozen=True)
 class Command:
@@ -57,3 +63,11 @@ class Command:
 def register_commands(commands: Registry[Any]) -> None:
     for name, line in COMMANDS.items():
         commands.add(name, Command(f"xtune.commands.{name.replace('-', '_')}", line))
+
+
+def components(entries: Iterable[EntryPoint] | None = None) -> Components:
+    """Every registry, that of commands too. Imports the plugins behind `entries` (default: all that are found).
+
+    Raises PluginError for a plugin that cannot be used.
+    """
+    return registries.components(entries, BUILTINS)

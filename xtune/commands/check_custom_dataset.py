@@ -62,15 +62,15 @@ class Checked:
 def run(args: Namespace) -> int:
     from xtune.commands.table import print_table
     from xtune.config.override import parse_overrides
+    from xtune.mappers.bind import bind_mapper, recognise
     from xtune.registries import components
-    from xtune.resolve import bind_mapper, recognise
     from xtune.sources.source import open_source
 
     if args.limit is not None and args.limit < 1:
         raise DataError(f"--limit should be at least 1: got {args.limit}; leave it out to check all rows")
     source = open_source(args.file, split=args.split, subset=args.subset, sheet=args.sheet, limit=args.limit)
     name = recognise(source) if args.mapper == "auto" else args.mapper
-    checked = check(source, bind_mapper(name, parse_overrides(args.options), components()))
+    checked = check(source, bind_mapper(name, parse_overrides(args.options), components().mappers))
     print(f"{source.name}: mapper {name}{', by its columns' if args.mapper == 'auto' else ''}")
     print_table(
         [

@@ -29,13 +29,12 @@ def run(args: Namespace) -> int:
     quiet_libraries()
     from xtune.encoding.verify import best_match, compare
     from xtune.models.load import load_tokenizer, local_folder
-    from xtune.resolve import find_template
-    from xtune.templates.store import load_template
+    from xtune.templates.store import find_template, load_template
 
     found = components()
     tokenizer = load_tokenizer(args.model)
     name = args.template
-    template = find_template(name, found) if name else load_template(local_folder(args.model, weights=False))
+    template = find_template(name, found.templates) if name else load_template(local_folder(args.model, weights=False))
     if template is not None:
         return tell(name or "stored with the model", compare(template, tokenizer))
     equal, nearest = best_match(dict(found.templates), tokenizer)

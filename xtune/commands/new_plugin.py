@@ -50,7 +50,8 @@ def check_free(name: str, package: str, short: str) -> None:
     from importlib.util import find_spec
     from keyword import iskeyword
 
-    from xtune.registries import components, find
+    from xtune.commands import components
+    from xtune.plugins.discover import find
 
     if iskeyword(short) or not short.isidentifier():
         raise PluginError(f"components cannot be called that in Python: got {short!r}; choose another name")

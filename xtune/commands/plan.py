@@ -13,7 +13,7 @@ from xtune.text import in_bytes
 if TYPE_CHECKING:
     from xtune.estimate.memory import Memory
     from xtune.estimate.plan import Need, Setting
-    from xtune.resolve import Run
+    from xtune.run import Run
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from importlib.metadata import EntryPoint
 
+from xtune.commands import BUILTINS
 from xtune.errors import ConfigError, DuplicateName, PluginError
-from xtune.plugins.checks import KINDS
-from xtune.registries import Components, Plugin, find, load_plugin
+from xtune.plugins.checks import KINDS, Plugin
+from xtune.plugins.discover import find, load_plugin
+from xtune.registries import Components
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -39,7 +41,7 @@ def show(entry: EntryPoint, loaded: list[Plugin]) -> list[str]:
     """
     try:
         plugin = load_plugin(entry)
-        found = Components([*loaded, plugin])
+        found = Components([*loaded, plugin], BUILTINS)
         registries = {kind: getattr(found, kind) for kind in KINDS}
     except (PluginError, DuplicateName) as error:
         return [str(error)]

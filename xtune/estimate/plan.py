@@ -26,7 +26,7 @@ from xtune.tuning.tuning import Tuning
 if TYPE_CHECKING:
     from xtune.config.schema import Config
     from xtune.models.spec import ModelSpec
-    from xtune.resolve import Run
+    from xtune.run import Run
 
 SIZES_GIB = (8, 16, 24, 40, 80)
 """Usual GPUs."""

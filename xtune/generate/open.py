@@ -10,8 +10,7 @@ from xtune.errors import ModelError
 from xtune.generate.session import Session
 from xtune.models.adapter import adapter_base, load_adapter
 from xtune.models.load import load_model, load_tokenizer, local_folder
-from xtune.resolve import find_template
-from xtune.templates.store import load_template
+from xtune.templates.store import find_template, load_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -66,7 +65,7 @@ def choose_template(
     folders = [folder for folder in (adapter, local_folder(model, weights=False)) if folder and Path(folder).is_dir()]
     stored = next((template for folder in folders if (template := load_template(folder))), None)
     if name is not None:
-        chosen = find_template(name, found)
+        chosen = find_template(name, found.templates)
         if stored is not None and stored != chosen:
             log.warning("this model was trained with another chat template than %s: its answers may be poor", name)
         return chosen

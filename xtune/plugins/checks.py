@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from importlib import import_module
+from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from inspect import signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtune import __version__
 from xtune.errors import PluginError, suggestion
+from xtune.plugins import hookspecs
 
 if TYPE_CHECKING:
-    from xtune.registries import Plugin
     from xtune.registry import Registry
 
-KINDS = ("models", "templates", "mappers", "strategies", "configs", "commands")
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("register_"))
+KINDS = tuple(hook.removeprefix("register_") for hook in HOOKS)
 """What a plugin can add. The hook of each is register_KIND(KIND)."""
-HOOKS = tuple(f"register_{kind}" for kind in KINDS)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A loaded plugin: the distribution's name and version, and the module (or object) that implements hooks."""
+
+    name: str
+    version: str
+    module: Any
+
+    @property
+    def hooks(self) -> list[str]:
+        """Names of the functions marked as hooks, whether there is such a hook or not."""
+        return sorted(name for name in dir(self.module) if hasattr(getattr(self.module, name), "xtune_impl"))
 
 
 def failure(name: str, problem: str, cure: str = "mend it") -> PluginError:
@@ -73,43 +86,9 @@ def check_hooks(plugin: Plugin) -> None:
             raise failure(plugin.name, problem, f"write {hook}({wanted})")
 
 
-def check_components(plugin: Plugin, kind: str, registry: Registry[Any]) -> None:
+def check_components(plugin: Plugin, registry: Registry[Any], wanted: str, fits: Callable[[Any], bool]) -> None:
     """Refuses what is no component of its kind, here where its plugin is known and not in the middle of a run."""
-    wanted, fits = COMPONENTS[kind]
     for name, value in registry.items():
         if registry.owner(name) == plugin.name and not fits(value):
             problem = f"adds {registry.kind} {name!r} of a wrong type: got {type(value).__name__}"
             raise failure(plugin.name, problem, f"add {wanted}")
-
-
-def _is_model(value: Any) -> bool:
-    return isinstance(value, import_module("xtune.models.spec").ModelSpec)
-
-
-def _is_template(value: Any) -> bool:
-    return isinstance(value, import_module("xtune.templates.template").ChatTemplate)
-
-
-def _is_strategy(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, import_module("xtune.tuning.tuning").Strategy)
-
-
-def _is_config(value: Any) -> bool:
-    return isinstance(value, Path)
-
-
-def _is_command(value: Any) -> bool:
-    return isinstance(getattr(value, "HELP", None), str) and all(
-        callable(getattr(value, name, None)) for name in ("add_arguments", "run")
-    )
-
-
-COMPONENTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "models": ("an xtune.ModelSpec", _is_model),
-    "templates": ("an xtune.ChatTemplate", _is_template),
-    "mappers": ("a function from a row to an xtune.Conversation", callable),
-    "strategies": ("a subclass of xtune.Tuning", _is_strategy),
-    "configs": ("a package, with configs.add_package", _is_config),
-    "commands": ("a module with HELP, add_arguments(parser) and run(args)", _is_command),
-}
-"""What a component of each kind is, in words and as a check."""

@@ -24,7 +24,8 @@ from xtune.export.pth_to_hf import pth_to_hf
 from xtune.generate.open import open_session
 from xtune.registries import components
 from xtune.rehearse.small_config import NEW_TOKENS, Small, make_small
-from xtune.resolve import Run, resolve
+from xtune.resolve import resolve
+from xtune.run import Run
 from xtune.training.train import Result, train_run
 
 if TYPE_CHECKING:

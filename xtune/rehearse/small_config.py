@@ -12,18 +12,18 @@ from xtune.config.override import apply_overrides
 from xtune.config.source import validate
 from xtune.distributed.deepspeed import DeepSpeed
 from xtune.errors import ConfigError
+from xtune.mappers.bind import bind_mapper
 from xtune.models.load import load_tokenizer
 from xtune.rehearse.small_data import ROWS, at_hand, example_rows, texts, write_rows
 from xtune.rehearse.small_model import write_small_model
 from xtune.rehearse.small_tokenizer import make_tokenizer, tokenizer_at_hand
-from xtune.resolve import bind_mapper
 from xtune.sources.source import open_source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from xtune.config.schema import Config, DataSettings
-    from xtune.resolve import Run
+    from xtune.run import Run
 
 STEPS = 3
 LENGTH = 512
@@ -92,7 +92,7 @@ def _data(run: Run, entry: DataSettings, stem: Path, small: Small) -> dict[str, 
             f"data {entry.path} cannot be rehearsed with mapper=auto: got no rows on this machine to choose by; "
             "name the mapper, or give a local file"
         )
-    rows = example_rows(entry.mapper, bind_mapper(entry.mapper, {}, run.components), entry.options)
+    rows = example_rows(entry.mapper, bind_mapper(entry.mapper, {}, run.components.mappers), entry.options)
     file = write_rows(rows, stem, entry.path, entry.sheet)
     small.replace(
         f"rows of {entry.path}", f"{len(rows)} as mapper {entry.mapper} documents them", f"the rows of {entry.path}"

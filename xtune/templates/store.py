@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from xtune.errors import ConfigError, suggestion
 from xtune.templates.template import ChatTemplate
+
+if TYPE_CHECKING:
+    from xtune.registry import Registry
 
 TEMPLATE_FILE = "xtune_template.json"
 
@@ -79,3 +82,17 @@ def _told(kind: Any) -> str:
     if get_origin(kind) is tuple:
         return "a list of strings"
     return {str: "a string", bool: "true or false"}.get(kind, "a string or null")
+
+
+def find_template(name: str, templates: Registry[ChatTemplate]) -> ChatTemplate:
+    """A registered template, or that of a file, which ends in .json. Raises UnknownName or ConfigError."""
+    if name.endswith((".jinja", ".jinja2", ".j2")):
+        raise ConfigError(
+            f"a chat template cannot be a Jinja file, which does not say what is learnt: got {name}; "
+            f"write the fields of xtune.ChatTemplate to a .json file"
+        )
+    if not name.endswith(".json"):
+        return templates[name]
+    if not Path(name).is_file():
+        raise ConfigError(f"chat template file does not exist: got {name}; give a .json file, or a registered name")
+    return cast(ChatTemplate, load_template(name))

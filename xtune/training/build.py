@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from xtune.checkpoints.journal import Journals
     from xtune.config.schema import Config, OptimizerSettings
     from xtune.distributed.parallel import Parallel
-    from xtune.resolve import Run
+    from xtune.run import Run
 
 log = logging.getLogger(__name__)
 

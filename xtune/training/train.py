@@ -12,7 +12,8 @@ from xtune.checkpoints.work_dir import workplace
 from xtune.config.schema import Config
 from xtune.config.source import load_config
 from xtune.dist import launch, ranks
-from xtune.resolve import Run, resolve
+from xtune.resolve import resolve
+from xtune.run import Run
 
 if TYPE_CHECKING:
     from xtune.callbacks.callback import Hook

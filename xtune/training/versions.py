@@ -11,7 +11,7 @@ from xtune.data.schedule import Plan, fingerprint
 
 if TYPE_CHECKING:
     from xtune.registries import Components
-    from xtune.resolve import Run
+    from xtune.run import Run
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "deepspeed", "liger-kernel", "tokenizers", "safetensors")
 

@@ -1,0 +1,101 @@
+"""What a run is: its config with every name looked up, and how the large things are made: tokenizer, model, data."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xtune.config.schema import Config, DataSettings
+from xtune.data.feed import Feed
+from xtune.data.prepare import Prepared, prepare
+from xtune.distributed.parallel import Distributed
+from xtune.encoding.encoder import Encoder
+from xtune.errors import DataError
+from xtune.mappers.bind import Mapper, bind_mapper, recognise
+from xtune.models.load import load_model, load_tokenizer, load_unplaced, pick_dtype
+from xtune.models.spec import ModelSpec
+from xtune.registries import Components
+from xtune.sources.source import Source, open_source
+from xtune.templates.template import ChatTemplate
+from xtune.tuning.tuning import Tuning
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The objects that a run needs, and how it makes the large ones: tokenizer, model and data."""
+
+    config: Config
+    model: ModelSpec
+    template: ChatTemplate
+    tuning: Tuning
+    distributed: Distributed
+    components: Components
+
+    def load_tokenizer(self) -> PreTrainedTokenizerBase:
+        return load_tokenizer(self.config.model.tokenizer or self.config.model.path)
+
+    def load_model(self, device: str | torch.device | None = None, *, on_cpu: bool = False) -> PreTrainedModel:
+        """The base model as the tuning strategy wants it loaded (quantized or not), not yet prepared for tuning.
+
+        With `on_cpu` it is loaded for `device` but stays on the CPU, unless it is quantized.
+        """
+        import torch
+
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        dtype = pick_dtype(self.config.model.dtype, place)
+        return (load_unplaced if on_cpu else load_model)(
+            self.config.model.path,
+            dtype=dtype,
+            attention=self.config.model.attention,
+            quantization=self.tuning.quantization(dtype),
+            device=place,
+        )
+
+    def open_data(self) -> list[Feed]:
+        """The data entries, opened: a file that is missing is told before a tokenizer is downloaded."""
+        return [self._feed(entry) for entry in self.config.data]
+
+    def open_choices(self) -> list[Feed]:
+        """The multiple-choice questions of the evaluation, opened."""
+        return [self._feed(entry) for entry in self.config.evaluation.choices]
+
+    def prepare_data(self, tokenizer: PreTrainedTokenizerBase, feeds: list[Feed] | None = None) -> Prepared:
+        """The rows of every data entry (of `feeds`, if they are open already), mapped, encoded and packed, and the
+        report. Raises DataError.
+        """
+        config = self.config
+        encoder = Encoder(
+            self.template, tokenizer, max_length=config.max_length, learn=config.learn, too_long=config.too_long
+        )
+        return prepare(
+            self.open_data() if feeds is None else feeds,
+            encoder,
+            pack=config.pack,
+            deduplicate=config.deduplicate,
+            holdout=config.evaluation.holdout,
+            seed=config.seed,
+        )
+
+    def _feed(self, entry: DataSettings) -> Feed:
+        source = open_source(entry.path, split=entry.split, subset=entry.subset, sheet=entry.sheet, limit=entry.limit)
+        return Feed(source, self._mapper(entry, source), entry.system, entry.weight)
+
+    def _mapper(self, entry: DataSettings, source: Source) -> Mapper:
+        """The mapper that a data entry names, its options bound; for "auto", the one that the rows speak for."""
+        name = entry.mapper
+        if name == "auto":
+            name = recognise(source)
+            if name == "preference" and entry.options.get("take") != "chosen":
+                raise DataError(
+                    f"data {entry.path} holds preference pairs, by its columns: got mapper=auto, and nothing learns "
+                    "from pairs yet; set options take=chosen to train on the chosen answers, or name another mapper"
+                )
+            log.info("%s: mapper %s, by its columns", source.name, name)
+        return bind_mapper(name, entry.options, self.components.mappers)
