@@ -19,6 +19,7 @@ from xtune.checkpoints.state import load_optimizer_state, optimizer_state
 from xtune.dist import ranks
 from xtune.distributed.parallel import Parallel
 from xtune.errors import CheckpointError
+from xtune.models.adapter_files import refuse_untrainable
 from xtune.models.load import load_whole
 from xtune.tuning.taken_out import narrowed, take_out, takes_out, widened, widened_settings
 
@@ -120,6 +121,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
         found, starts = load_file(folder / "adapter_model.safetensors"), None
+        refuse_untrainable(f"checkpoint {folder}", found)
         if takes_out(model):
             found, starts = narrowed(found)
         wanted = get_peft_model_state_dict(model, save_embedding_layers=False)

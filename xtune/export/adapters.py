@@ -18,15 +18,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xtune.errors import ModelError
 from xtune.export.folder import whole_folder
+from xtune.foreign import foreign
 from xtune.models.adapter import adapter_base
+from xtune.models.adapter_files import read_adapter_config, read_adapter_weights
 from xtune.models.legacy import legacy_model_class
 from xtune.models.legacy.names import Names
-from xtune.models.load import local_folder
+from xtune.models.load import local_folder, told_in_one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Layout = Literal["native", "original"]
+PEFTS_ALPHA = 8
+"""Where adapter_config.json says nothing."""
 PREFIX = "base_model.model."
 PART = re.compile(
     r"^(?P<module>.+?)\.(?P<part>lora_(?:A|B)\.weight|lora_embedding_[AB]|lora_magnitude_vector|weight|bias)$"
@@ -61,18 +65,20 @@ def convert_adapter(
     from safetensors.torch import save_file
     from transformers import PreTrainedConfig
 
-    adapter, named = Path(adapter), adapter_base(adapter)
-    vendor_config = PreTrainedConfig.get_config_dict(local_folder(base or named, weights=False))[0]
-    family = legacy_model_class(vendor_config)
-    if family is None:
-        raise ModelError(f"adapters of this model have one layout only: got base {base or named}; no need to convert")
-    names = Names(family, family.config_class.from_dict(vendor_config))
-    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    adapter, model = Path(adapter), base or adapter_base(adapter)
+    with told_in_one_line(model):
+        vendor_config = PreTrainedConfig.get_config_dict(local_folder(model, weights=False))[0]
+        family = legacy_model_class(vendor_config)
+        if family is None:
+            raise ModelError(f"adapters of this model have one layout only: got base {model}; no need to convert")
+        names = Names(family, family.config_class.from_dict(vendor_config))
+    settings = read_adapter_config(adapter)
     modules = read_modules(adapter, settings)
-    changed = to_native(modules, names) if layout == "native" else to_vendor(modules, names)
+    with foreign(f"adapter {adapter} does not fit {model}", ModelError, "give the base that it was trained on"):
+        changed = to_native(modules, names) if layout == "native" else to_vendor(modules, names)
     unknown = sorted(set(changed) - names.modules(layout))
     if unknown:
-        raise ModelError(f"adapter {adapter} does not fit {base or named}: it has no module {unknown[0]}")
+        raise ModelError(f"adapter {adapter} does not fit {model}: it has no module {unknown[0]}")
     with whole_folder(out, force=force) as folder:
         tensors = {
             f"{PREFIX}{name}.{part}": t.contiguous() for name, m in changed.items() for part, t in m.parts.items()
@@ -84,17 +90,15 @@ def convert_adapter(
 
 def read_modules(folder: Path, settings: dict[str, Any]) -> dict[str, Module]:
     """The adapter's modules by name. Raises ModelError for a tensor that is not LoRA's."""
-    from peft.utils import load_peft_weights
-
     modules: dict[str, Module] = {}
-    for key, tensor in load_peft_weights(str(folder), device="cpu").items():
+    for key, tensor in read_adapter_weights(folder).items():
         match = PART.match(key.removeprefix(PREFIX))
         if match is None:
             raise ModelError(f"adapter {folder} has a tensor that is not LoRA's: got {key}; only LoRA is converted")
         modules.setdefault(match["module"], Module({}, 1.0)).parts[match["part"]] = tensor
     for name, module in modules.items():
         if module.rank:
-            alpha = matching(settings.get("alpha_pattern"), name, settings["lora_alpha"])
+            alpha = matching(settings.get("alpha_pattern"), name, settings.get("lora_alpha", PEFTS_ALPHA))
             module.scale = alpha / (math.sqrt(module.rank) if settings.get("use_rslora") else module.rank)
     return modules
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from xtune.export.chat_files import save_chat_files
 from xtune.export.folder import whole_folder
 from xtune.export.layout import Layout, save_layout, save_native_tokenizer
-from xtune.models.adapter import adapter_base, load_adapter
+from xtune.models.adapter import load_adapter
+from xtune.models.adapter_files import check_adapter
 from xtune.models.load import load_model, load_tokenizer, stored_dtype
 from xtune.templates.store import load_template
 
@@ -31,7 +32,7 @@ def merge(
     `xtune.export.layout`). Raises ModelError and XtuneError; `out` appears whole or not at all.
     """
     with whole_folder(out, force=force) as folder:
-        adapter_base(adapter)  # a wrong folder is told before minutes of loading
+        check_adapter(adapter)  # a wrong folder is told before minutes of loading
         base = load_model(model, dtype=stored_dtype(model) if dtype == "auto" else dtype, device="cpu")
         tuned = load_adapter(base, adapter)
         untie(tuned)

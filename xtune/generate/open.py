@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xtune.errors import ModelError
 from xtune.generate.session import Session
 from xtune.models.adapter import adapter_base, load_adapter
+from xtune.models.adapter_files import check_adapter
 from xtune.models.load import load_model, load_tokenizer, local_folder
 from xtune.templates.store import find_template, load_template
 
@@ -38,7 +39,7 @@ def open_session(
     if adapter is None and (Path(model) / "adapter_config.json").is_file():
         model, adapter = adapter_base(model), model
     if adapter is not None:
-        adapter_base(adapter)  # a wrong folder is told before the model is loaded
+        check_adapter(adapter)  # a wrong one is told before the model is loaded
     tokenizer = session_tokenizer(model, adapter)
     chosen = choose_template(model, adapter, template, tokenizer, found)
     network = load_model(model, dtype=dtype, quantization=bits)

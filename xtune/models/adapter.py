@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xtune.errors import ModelError
+from xtune.foreign import foreign
+from xtune.models.adapter_files import read_adapter_config, read_adapter_weights
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -14,28 +15,26 @@ if TYPE_CHECKING:
 
 
 def load_adapter(model: PreTrainedModel, folder: str | Path) -> PeftModel:
-    """`model` with the adapter in `folder`, in eval mode. Raises ModelError for an incomplete adapter or one that was
+    """`model` with the adapter in `folder`, in eval mode. Raises ModelError for a damaged adapter or one that was
     trained on another model: every weight of the adapter must find its place, and every place its weight.
     """
     from peft import PeftModel, get_peft_model_state_dict
-    from peft.utils import load_peft_weights
 
-    base = adapter_base(folder)
-    try:
-        tuned = PeftModel.from_pretrained(model, str(folder))
-        stored = load_peft_weights(str(folder), device="cpu")
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
-        raise ModelError(
-            f"adapter {folder} does not fit this model: {_reason(error)}; it was trained on {base}: load that one"
-        ) from error
-    # peft adds the base weight of a head or embedding that has an adapter; we do not
-    needed = set(get_peft_model_state_dict(tuned, save_embedding_layers=False))
-    known = needed | set(get_peft_model_state_dict(tuned))
+    base = read_adapter_config(folder).get("base_model_name_or_path") or "another"
+    misfit, hint = f"adapter {folder} does not fit this model", f"it was trained on {base}: load that one"
+    stored = read_adapter_weights(folder)
+    with foreign(misfit, ModelError, hint):
+        try:
+            tuned = PeftModel.from_pretrained(model, str(folder))
+        except RuntimeError as error:
+            if lines := [line.strip() for line in str(error).splitlines() if "size mismatch" in line]:
+                raise ModelError(f"{misfit}: {lines[0]}; {hint}") from error
+            raise
+        # peft adds the base weight of a head or embedding that has an adapter; we do not
+        needed = set(get_peft_model_state_dict(tuned, save_embedding_layers=False))
+        known = needed | set(get_peft_model_state_dict(tuned))
     if odd := sorted((needed - set(stored)) | (set(stored) - known)):
-        raise ModelError(
-            f"adapter {folder} does not fit this model: {len(odd)} weights differ in name, the first is {odd[0]}; "
-            f"it was trained on {base}: load that one"
-        )
+        raise ModelError(f"{misfit}: {len(odd)} weights differ in name, the first is {odd[0]}; {hint}")
     if getattr(tuned.peft_config["default"], "use_dora", False):
         keep_weights_readable(tuned)
     return tuned.eval()
@@ -56,22 +55,10 @@ def keep_weights_readable(model: PeftModel) -> None:
 
 
 def adapter_base(folder: str | Path) -> str:
-    """The path of the model that the adapter in `folder` was trained on. Raises ModelError where it is no adapter."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ModelError(f"adapter folder does not exist: got {folder}; give the folder that convert pth_to_hf wrote")
-    file = folder / "adapter_config.json"
-    if not file.is_file():
-        kind = "a model" if (folder / "config.json").is_file() else "neither an adapter nor a model"
-        raise ModelError(f"adapter folder has no adapter_config.json: got {folder}, which is {kind}")
-    if not any((folder / name).is_file() for name in ("adapter_model.safetensors", "adapter_model.bin")):
-        raise ModelError(f"adapter folder has no weights (adapter_model.safetensors): got {folder}; convert it again")
-    try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"adapter config is damaged: got {file}: {error}; convert it again") from error
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return next((line.strip() for line in lines if "mismatch" in line), lines[0] if lines else type(error).__name__)
+    """The path of the model that the adapter in `folder` was trained on. Raises ModelError where it is no adapter, and
+    where it does not say.
+    """
+    base = read_adapter_config(folder).get("base_model_name_or_path")
+    if not base:
+        raise ModelError(f"adapter {folder} does not say which model it was trained on; give the model too")
+    return str(base)
