@@ -15,6 +15,10 @@ from xtune import __version__
 from xtune.commands import components
 from xtune.errors import XtuneError
 from xtune.registries import Components
+from xtune.text import one_line
+
+LONGEST = 2000
+"""Characters of an error's line."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(words)
     except XtuneError as error:
-        print(f"xtune: error: {one_line(error)}", file=sys.stderr)
+        print(f"xtune: error: {one_line(str(error), LONGEST)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("xtune: stopped", file=sys.stderr)
@@ -74,10 +78,6 @@ def overview(found: Components) -> str:
             "xtune COMMAND --help tells what a command takes.",
         ]
     )
-
-
-def one_line(error: XtuneError) -> str:
-    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from xtune.text import shown
+
 
 class XtuneError(Exception):
     """Base of every error that xtune raises on purpose."""
@@ -50,7 +52,7 @@ class UnknownName(XtuneError, KeyError):
     __str__ = Exception.__str__  # KeyError would print the repr of the message
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind}: got {name!r}; {suggestion(name, known, LISTED_BY.get(kind, ''))}")
+        super().__init__(f"unknown {kind}: got {shown(name)}; {suggestion(name, known, LISTED_BY.get(kind, ''))}")
 
 
 class DuplicateName(XtuneError):
@@ -71,7 +73,7 @@ def suggestion(name: str, known: Iterable[str], listed_by: str = "") -> str:
     from difflib import get_close_matches  # only errors pay for it
 
     names = sorted(known)
-    near = get_close_matches(str(name), names, n=3, cutoff=0.5)
+    near = get_close_matches(str(name)[:100], names, n=3, cutoff=0.5)
     if near:
         return "did you mean " + " or ".join(near) + "?"
     if not names:

@@ -246,9 +246,9 @@ data = [dict(path="rows.json")]
     [
         (
             "model = dict(",
-            r"config .*clinic/configs/mine.py of plugin xtune-hello, line 1: '\(' was never closed; mend",
+            r"config .*clinic/configs/mine.py of plugin xtune-hello, line 1: '\(' was never closed; xtune",
         ),
-        ("1 / 0", "config .*mine.py of plugin xtune-hello cannot be read: ZeroDivisionError: division by zero; mend"),
+        ("1 / 0", "config .*mine.py of plugin xtune-hello cannot be run: ZeroDivisionError: division by zero; xtune"),
         (GOOD + "trian = {}", "^.*mine.py of plugin xtune-hello: unknown key: got trian; did you mean train"),
     ],
     ids=["syntax", "exception", "key"],

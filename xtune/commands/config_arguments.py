@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
     from xtune.config.schema import Config, DataSettings
 
 
+FILE_HELP = "a config's name (xtune list-cfg), or a .py, .yaml or .json file"
+
+
 def add_config_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("config", metavar="NAME|FILE", help="a config's name (xtune list-cfg) or Python file")
+    parser.add_argument("config", metavar="NAME|FILE", help=FILE_HELP)
     parser.add_argument(
         "--model", metavar="PATH", type=given, help="model folder, GGUF file or hub id, in place of the config's"
     )
@@ -37,6 +41,13 @@ def add_config_arguments(parser: ArgumentParser) -> None:
         default=[],
         help="settings to change, such as optimizer.lr=1e-4 data.0.limit=100",
     )
+    add_trust_argument(parser)
+
+
+def add_trust_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust-config", action="store_true", help="run a config FILE that has code as Python: only one you trust"
+    )
 
 
 def config_from(args: Namespace) -> Config:
@@ -44,18 +55,19 @@ def config_from(args: Namespace) -> Config:
     from xtune.config.override import parse_overrides
     from xtune.config.source import load_config
 
+    load = partial(load_config, trust_config=args.trust_config)
     overrides: dict[str, Any] = {}
     if args.model:
         overrides["model.path"] = args.model
     if args.data:
-        overrides["data"] = replaced(load_config(args.config).data, args.data, args.mapper)
+        overrides["data"] = replaced(load(args.config).data, args.data, args.mapper)
     elif args.mapper:
         raise ConfigError(f"--mapper goes with --data: got only --mapper {args.mapper}; or set data.0.mapper")
     if args.template:
         overrides["template"] = args.template
     if args.seed is not None:
         overrides["seed"] = args.seed
-    return load_config(args.config, {**overrides, **parse_overrides(args.cfg_options)})
+    return load(args.config, {**overrides, **parse_overrides(args.cfg_options)})
 
 
 def work_dir_from(args: Namespace) -> Path:

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from xtune.commands.argument_types import given
+from xtune.commands.config_arguments import add_trust_argument
 from xtune.errors import ConfigError
 
 
@@ -17,6 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "checkpoint", metavar="CHECKPOINT", type=given, help="a checkpoint, or a work dir: its newest good one"
     )
     to_hf.add_argument("out", metavar="OUT", type=given, help="folder to write")
+    add_trust_argument(to_hf)
     to_hf.set_defaults(convert=pth_to_hf)
     merge_ = kinds.add_parser("merge", help="a base model and an adapter to one plain model folder")
     merge_.add_argument("model", metavar="MODEL", type=given, help="the base model: folder, GGUF file or hub id")
@@ -72,7 +74,8 @@ def pth_to_hf(args: Namespace) -> None:
     from xtune.config.source import load_config
     from xtune.export import pth_to_hf as convert
 
-    taken = convert.pth_to_hf(load_config(args.config), args.checkpoint, args.out, force=args.force)
+    config = load_config(args.config, trust_config=args.trust_config)
+    taken = convert.pth_to_hf(config, args.checkpoint, args.out, force=args.force)
     print(f"{taken} -> {args.out}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from xtune.commands.config_arguments import FILE_HELP, add_trust_argument
 from xtune.errors import ConfigError
 
 COMMENTS = {
@@ -31,32 +32,33 @@ COMMENTS = {
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME|FILE", help="a config's name (xtune list-cfg) or Python file")
+    parser.add_argument("name", metavar="NAME|FILE", help=FILE_HELP)
     parser.add_argument("folder", metavar="DIR", help="where the copy goes; made if it does not exist")
+    add_trust_argument(parser)
     parser.add_argument("--force", action="store_true", help="overwrite a file that is there")
 
 
 def run(args: Namespace) -> int:
-    from xtune.config.source import find_config
     from xtune.registries import components
 
     configs = components().configs
-    source = configs[args.name] if args.name in configs else find_config(args.name, configs)
-    target = Path(args.folder) / source.name
-    text = source.read_text(encoding="utf-8") if source.suffix == ".json" else annotated(source)
+    deepspeed = configs[args.name] if args.name in configs and configs[args.name].suffix == ".json" else None
+    target = Path(args.folder) / (deepspeed.name if deepspeed else f"{Path(args.name).stem}.py")
+    text = deepspeed.read_text(encoding="utf-8") if deepspeed else annotated(args.name, trust_config=args.trust_config)
     write(target, text, force=args.force)
     print(target)
     return 0
 
 
-def annotated(source: Path) -> str:
-    """A standalone config file with the values of `source`, those that it inherits included, and comments."""
-    from xtune.config.source import read_values, validate
+def annotated(name_or_path: str | Path, *, trust_config: bool = False) -> str:
+    """A standalone config file with the values of another, those that it inherits included, and comments."""
+    from xtune.config.source import read_config, validate
     from xtune.config.write import dump
 
-    values = read_values(source)
-    validate(values, str(source))
-    return dump(values, docstring=f"A copy of {source.stem}, to be changed. xtune train THIS_FILE.", comments=COMMENTS)
+    values, where = read_config(str(name_or_path), trust_config=trust_config)
+    validate(values, where)
+    about = f"A copy of {Path(name_or_path).stem}, to be changed. xtune train THIS_FILE."
+    return dump(values, docstring=about, comments=COMMENTS)
 
 
 def write(target: Path, text: str, *, force: bool) -> None:

@@ -56,14 +56,15 @@ def show(entry: EntryPoint, loaded: list[Plugin]) -> list[str]:
 
 def broken_configs(found: Components, plugin: Plugin) -> list[str]:
     """Errors of the plugin's configs that cannot be read, or have unknown keys or wrong values."""
-    from xtune.config.source import read_values, validate
+    from xtune.config.files import Reader
+    from xtune.config.source import validate
 
     problems = []
     for name, path in found.configs.items():
         if found.configs.owner(name) == plugin.name and path.suffix == ".py":
             where = f"{path} of plugin {plugin.name}"
             try:
-                validate(read_values(path, where), where)
+                validate(Reader(found.configs, trusted=True).read(path, where), where)
             except ConfigError as error:
                 problems.append(str(error))
     return problems

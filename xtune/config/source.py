@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import ast
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xtune.config.files import SUFFIXES, Reader
 from xtune.config.override import apply_overrides, parse_overrides
+from xtune.config.plain import plain
 from xtune.errors import ConfigError, UnknownName
-from xtune.foreign import wanted
+from xtune.foreign import foreign, wanted
 from xtune.registries import components
-from xtune.text import shown
+from xtune.text import one_line, shown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -27,21 +29,30 @@ def list_configs() -> list[str]:
     return sorted(name for name, path in components().configs.items() if path.suffix == ".py")
 
 
-def load_config(name_or_path: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Config:
-    """The validated Config of a registered name or of a Python file, with overrides applied.
+def load_config(
+    name_or_path: str | Path, overrides: Mapping[str, Any] | Sequence[str] = (), *, trust_config: bool = False
+) -> Config:
+    """The validated Config of a registered name or of a .py, .yaml or .json file, with overrides applied.
 
-    `overrides` maps dotted keys to values, or lists KEY=VALUE strings as on the command line.
+    `overrides` maps dotted keys to values, or lists KEY=VALUE strings as on the command line. A Python file is read as
+    data, and refused where it has code; with `trust_config` it is then run, in a process of its own.
     Raises ConfigError (unknown keys name the nearest one, and the file) and UnknownName.
     """
-    configs = components().configs
-    name = str(name_or_path)
-    path = find_config(name, configs)
-    owner = configs.owner(name) if name in configs else "xtune"
-    where = str(path) if owner == "xtune" else f"{path} of plugin {owner}"
-    values = read_values(path, where)
+    values, where = read_config(str(name_or_path), trust_config=trust_config)
     if not isinstance(overrides, Mapping):
         overrides = parse_overrides(overrides)
-    return validate(apply_overrides(values, dict(overrides)), where, overrides)
+    with foreign("--cfg-options", ConfigError, "give another value"):
+        values = plain(apply_overrides(values, dict(overrides)))
+    return validate(values, where, overrides)
+
+
+def read_config(name_or_path: str, *, trust_config: bool = False) -> tuple[dict[str, Any], str]:
+    """The plain values of a registered name or of a file, and where they are from, for messages."""
+    configs = components().configs
+    path = find_config(name_or_path, configs)
+    owner = configs.owner(name_or_path) if name_or_path in configs else "xtune"
+    where = str(path) if owner == "xtune" else f"{path} of plugin {owner}"
+    return Reader(configs, trusted=trust_config).read(path, where), where
 
 
 def find_config(name_or_path: str, configs: ConfigRegistry) -> Path:
@@ -54,31 +65,13 @@ def find_config(name_or_path: str, configs: ConfigRegistry) -> Path:
             )
         return path
     path = Path(name_or_path)
-    if path.suffix == ".py" or path.parent != Path("."):
-        if not path.is_file():
-            raise ConfigError(
-                f"config file does not exist: got {name_or_path}; give a file, or a name from xtune list-cfg"
-            )
-        return path
-    raise UnknownName("config", name_or_path, configs)
-
-
-def read_values(path: Path, where: str = "") -> dict[str, Any]:
-    """Plain values of a config file, its `_base_` files or `read_base` imports merged in by mmengine.
-
-    `where` is named in errors, in place of the path.
-    """
-    from mmengine.config import Config as FileConfig
-
-    try:
-        ast.parse(path.read_text(encoding="utf-8"))  # mmengine reports a syntax error without its file
-        return FileConfig.fromfile(path, lazy_import=None).to_dict()
-    except SyntaxError as error:
-        raise ConfigError(f"config {where or path}, line {error.lineno}: {error.msg}; mend the file") from error
-    except (Exception, SystemExit) as error:  # whatever the file's own code raises
-        raise ConfigError(
-            f"config {where or path} cannot be read: {type(error).__name__}: {error}; mend the file"
-        ) from error
+    if path.suffix not in SUFFIXES and path.parent == Path("."):
+        raise UnknownName("config", name_or_path, configs)
+    if not os.path.lexists(path):
+        raise ConfigError(f"config file does not exist: got {name_or_path}; give a file, or a name from xtune list-cfg")
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"a config file ends in {', '.join(SUFFIXES)}: got {name_or_path}; rename it")
+    return path
 
 
 def validate(values: Mapping[str, Any], where: str, overridden: Iterable[str] = ()) -> Config:
@@ -103,13 +96,13 @@ def dotted(error: ValidationError) -> str:
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """One line for the first thing that pydantic found wrong, with the nearest key for an unknown one."""
     first, key = error.errors()[0], dotted(error)
-    begin = f"{where}: " if where else ""
+    begin, named = f"{where}: " if where else "", one_line(key)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"{begin}unknown key: got {key}; {_nearest(key, model)}{more}"
+        return f"{begin}unknown key: got {named}; {_nearest(key, model)}{more}"
     if first["type"] == "missing":
-        return f"{begin}key {key} is missing; add it{more}"
-    return f"{begin}{key} should {wanted(first)}: got {shown(first['input'])}; change it{more}"
+        return f"{begin}key {named} is missing; add it{more}"
+    return f"{begin}{named} should {wanted(first)}: got {shown(first['input'])}; change it{more}"
 
 
 def _nearest(key: str, model: type[BaseModel]) -> str:
