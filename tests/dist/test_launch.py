@@ -38,7 +38,7 @@ def start(tmp_path, script, processes=2, **options):
     (tmp_path / "rank.py").write_text(script)
     command = [sys.executable, str(tmp_path / "rank.py")]
     starter = f"import sys; from xtune.dist.launch import start; sys.exit(start({command!r}, {processes}))"
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "engine")])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "DS_ACCELERATOR": "cpu"}
     return subprocess.Popen(
         [sys.executable, "-c", starter], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -94,6 +94,22 @@ time.sleep(60)
     rank.send_signal(signal.SIGTERM)
     output, _ = rank.communicate(timeout=30)
     assert output == "got SIGTERM\n" and rank.returncode == 0
+
+
+@pytest.mark.parametrize("words", [["-m", "xtune", "list-strategies"], ["-c", "import random, json, safetensors"]])
+def test_ranks_import_nothing_from_the_working_directory(tmp_path, words):
+    for name in ("random.py", "json/__init__.py", "safetensors/__init__.py", "argparse.py", "pluggy.py", "pydantic.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"print('ran {name}'); raise SystemExit(3)\n")
+    command = [sys.executable, *words]
+    starter = f"import sys; from xtune.dist.launch import start; sys.exit(start({command!r}, 2))"
+    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", starter], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert "ran " not in done.stdout + done.stderr and done.returncode == 0
+    alone = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert "ran " in alone.stdout, "these files are traps"
 
 
 def test_who_started_this_process(environment):
@@ -161,10 +177,10 @@ RESUMES = """
 import sys
 from pathlib import Path
 from engine_standins import TinyRun, tiny_config
-from xtune.training import checkpoint
+from xtune.checkpoints import checkpoint
 from xtune.dist.launch import process_group
 from xtune.training.train import train_run
-from xtune.distributed import ranks
+from xtune.dist import ranks
 folder = Path(sys.argv[0]).parent
 with process_group():
     for strategy, name in CASES:

@@ -11,6 +11,7 @@ from xtune import cli
 from xtune.commands import components
 from xtune.errors import DuplicateName, PluginError, XtuneError
 from xtune.plugins.checks import HOOKS
+from xtune.plugins.hookspecs import API_VERSION
 
 HEAD = "import xtune\nhook = xtune.hookimpl\n"
 WAY_OUT = "uninstall xtune-hello, or set XTUNE_PLUGINS= to load no plugin"
@@ -284,7 +285,7 @@ def test_xtune_plugins_lists_what_is_there_and_what_is_wrong(plugin, capsys):
     plugin("@hook\ndef register_mappers(mappers): mappers.add('hello', len)", name="xtune-third", version="4")
     assert cli.main(["plugins"]) == 2
     first, hooks, *rest = capsys.readouterr().out.splitlines()
-    assert first == f"xtune {xtune.__version__}, plugin API 1.0"
+    assert first == f"xtune {xtune.__version__}, plugin API {API_VERSION}"
     assert hooks.startswith("xtune-hello 1.2: register_commands, register_mappers, ")
     assert rest[:5] == [
         "    models: hello_1b",

@@ -23,7 +23,7 @@ CHILD = "import sys; sys.path[:] = eval(sys.argv[1]); from xtune.config.executio
 def execute(path: Path, where: str, merge_bases: Bases) -> dict[str, Any]:
     """The values that the program leaves. Its output goes to our stderr. Raises ConfigError where it fails or ends."""
     tree = parse(path.read_text(encoding="utf-8-sig"), where)
-    bases = [node.value for node in tree.body if _is_base(node)]
+    bases = [node.value for node in tree.body if isinstance(node, ast.Assign) and _is_base(node)]
     with foreign(f"config {where}, `{BASE}`", ConfigError, COMPARE):
         inherited = merge_bases(ast.literal_eval(bases[0])) if bases else {}
     done = subprocess.run(

@@ -18,7 +18,12 @@ BASE = "_base_"
 COMPARE = "xtune copy-cfg NAME DIR writes one to compare with"
 MAX_TEXT = 2**20
 TYPES = {"dict": dict, "list": list, "tuple": tuple}
-UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_, ast.Invert: operator.invert}
+UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+    ast.Not: operator.not_,
+    ast.Invert: operator.invert,
+}
 BINARY = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -34,7 +39,7 @@ BINARY = {
 FORMAT = re.compile(r"([^%]|%(\(\w+\))?[-+ #0]{0,5}\d{0,3}(\.\d{0,2})?[sdifegrxXoc%])*")
 """Text for the operator %, without widths that fill the memory."""
 NARROW = "a width of a formatted value has at most three digits"
-CONVERSIONS = {-1: lambda value: value, ord("s"): str, ord("r"): repr, ord("a"): ascii}
+CONVERSIONS: dict[int, Callable[[Any], Any]] = {-1: lambda value: value, ord("s"): str, ord("r"): repr, ord("a"): ascii}
 
 
 Bases = Callable[[Any], dict[str, Any]]
@@ -79,6 +84,7 @@ def read_assignments(text: str, where: str, bases: Bases) -> dict[str, Any]:
 
 
 def _run(statement: ast.stmt, names: dict[str, Any], bases: Bases) -> None:
+    targets: Sequence[ast.expr]
     match statement:
         case ast.Pass() | ast.Expr(value=ast.Constant()):
             return
@@ -96,10 +102,10 @@ def _run(statement: ast.stmt, names: dict[str, Any], bases: Bases) -> None:
             targets, made = [target], _binary(op, before, _value(value, names))
         case _:
             raise Unfit(statement)
-    for target in targets:
-        if not isinstance(target, ast.Name) or target.id == BASE:
+    for place in targets:
+        if not isinstance(place, ast.Name) or place.id == BASE:
             raise Unfit(statement)
-        names[target.id] = made
+        names[place.id] = made
 
 
 def _value(node: ast.expr, names: dict[str, Any]) -> Any:

@@ -200,6 +200,7 @@ def _start_rank(command: Sequence[str], number: int, processes: int, folder: Pat
         "MASTER_ADDR": os.environ.get("ADDR", LOCAL),
         "MASTER_PORT": os.environ["PORT"],
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes))),
+        "PYTHONSAFEPATH": "1",  # `python -m` would import a random.py or torch/ of the working directory
         FAILURES: str(folder),
     }
     first = environment["RANK"] == "0"
