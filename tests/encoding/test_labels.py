@@ -4,6 +4,8 @@ import pytest
 from readable import marked
 
 from xtune import ChatTemplate, Conversation, Turn, encode, render
+from xtune.encoding.encoder import Encoder
+from xtune.errors import DataError
 
 TURNS = (
     Turn("system", "S"),
@@ -274,3 +276,11 @@ def test_a_chat_prompt_is_the_beginning_of_what_is_trained(vendors, templates, f
         sample = encode(Conversation((question, Turn("assistant", answer))), templates[name], tokenizer)
         assert sample.ids[: len(prompt)] == prompt, answer
         assert sample.labels[len(prompt)] != -100, answer
+
+
+@pytest.mark.parametrize("role", [["user"], {}, None, 3])
+def test_garbage_for_a_role_is_told(readable, role):
+    encoder = Encoder(ChatTemplate(user="Q{text}", assistant="A"), readable)
+    for turns in ((Turn(role, "x"),), (Turn("user", "x"), Turn(role, "y"))):
+        with pytest.raises(DataError, match="no place for this role"):
+            encoder.encode_batch([Conversation(turns)])

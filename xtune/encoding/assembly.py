@@ -50,11 +50,12 @@ class Assembly:
 
     def add(self, rendered: Sequence[Piece]) -> None:
         """Adds one conversation."""
+        controls, add_segment, add_learnt = self.controls, self.segments.append, self.learnt.append
         texts: list[str] = []
         learnt: list[bool] = []
         inside = strip = False
         for text, learn, control, cut in rendered:
-            token = self.controls[text] if control else None
+            token = controls[text] if control else None
             if texts and (cut or token):
                 if token and token.lstrip:
                     _strip_end(texts)
@@ -62,8 +63,8 @@ class Assembly:
                 texts, learnt = [], []
             if control:
                 if token:
-                    self.segments.append([token.id])
-                    self.learnt.append(learn)
+                    add_segment(token.ids)
+                    add_learnt(learn)
                     strip, inside = token.rstrip, text != BOS
                 continue
             if cut:
@@ -80,32 +81,19 @@ class Assembly:
 
     def _add_text(self, texts: list[str], learnt: list[bool], inside: bool) -> None:
         text = texts[0] if len(texts) == 1 else "".join(texts)
-        if True in learnt and False in learnt:
-            self.segments.append(self.place_of_runs(text, inside, _runs(texts, learnt), len(self.segments)))
-            self.learnt.append(False)
-        else:
-            self.segments.append(self.place(text, inside))
-            self.learnt.append(learnt[0])
-
-    def place(self, text: str, inside: bool) -> int:
-        """The place of a text that is learnt as a whole or not at all."""
-        places = self.places[inside]
-        place = places.get(text, -1)
+        split = True in learnt and False in learnt
+        place = -1 if split else self.places[inside].get(text, -1)
         if place < 0:
-            place = places[text] = self._append(text, inside)
-        return place
-
-    def place_of_runs(self, text: str, inside: bool, runs: Runs, segment: int) -> int:
-        """The place of a text of which only these runs of characters are learnt, in this segment."""
-        place = self._append(text, inside)
-        self.runs[place] = runs
-        self.split.append(segment)
-        return place
-
-    def _append(self, text: str, inside: bool) -> int:
-        self.texts.append(text)
-        self.inside.append(inside)
-        return len(self.texts) - 1
+            place = len(self.texts)
+            self.texts.append(text)
+            self.inside.append(inside)
+            if split:
+                self.runs[place] = _runs(texts, learnt)
+                self.split.append(len(self.segments))
+            else:
+                self.places[inside][text] = place
+        self.segments.append(place)
+        self.learnt.append(learnt[0] and not split)
 
     def encode(self) -> list[Assembled]:
         """Encodes all texts at once and puts them together."""

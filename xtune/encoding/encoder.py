@@ -14,7 +14,6 @@ from xtune.encoding.assembly import Assembled, Assembly
 from xtune.encoding.boundaries import TokenBoundaries
 from xtune.encoding.outcome import Outcome
 from xtune.encoding.plain_text import Control, PlainText, plain_text, token_id
-from xtune.encoding.skeleton import Skeletons
 from xtune.errors import DataError
 from xtune.templates.render import Learn, Piece, find_template, form_of, pieces
 from xtune.templates.template import ChatTemplate
@@ -85,7 +84,6 @@ class Encoder:
         self.form = form_of(replace(template, markup=spelled))
         self.boundaries = TokenBoundaries(self.plain)
         self.controls = _Controls(self.plain)
-        self.skeletons = Skeletons(self.form, learn, self.boundaries, self.controls)
         for name in ("begin", "system", "user", "assistant", "answer", "end"):
             for part in self.form.parts[name]:
                 if part.ready[0][2]:
@@ -96,7 +94,7 @@ class Encoder:
         assembly = Assembly(self.boundaries, self.controls)
         for row in rows:
             for part in row.parts:
-                self.skeletons.add(assembly, part)
+                assembly.add(pieces(part, self.form, self.learn))
         whole = iter(assembly.encode())
         return [self._encoded(row, [next(whole) for _ in row.parts]) for row in rows]
 

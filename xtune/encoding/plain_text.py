@@ -25,9 +25,9 @@ HTML tags) unless it looks like this and stands outside the trained vocabulary."
 
 
 class Control(NamedTuple):
-    """A control token: its id, and whether it swallows the white space before and after it."""
+    """A control token: its id, alone in a list, and whether it swallows the white space before and after it."""
 
-    id: int
+    ids: list[int]
     lstrip: bool
     rstrip: bool
 
@@ -68,7 +68,7 @@ class PlainText:
                 f"{token or 'an end token'}; choose the model's own template (xtune check-template MODEL tells which)"
             )
         flags = self.added.get(str(token), (index, None))[1]
-        return Control(index, bool(flags and flags.lstrip), bool(flags and flags.rstrip))
+        return Control([index], bool(flags and flags.lstrip), bool(flags and flags.rstrip))
 
     def encode(self, texts: Sequence[str], inside: Sequence[bool]) -> list[list[int]]:
         """The ids of each text, in one call of the Rust tokenizer where there is one.

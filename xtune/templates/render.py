@@ -252,7 +252,10 @@ def _spelled(written: list[Piece], markup: re.Pattern[str]) -> list[Piece]:
 
 
 def _last(roles: list[str], role: str) -> int:
-    return max((index for index, other in enumerate(roles) if other == role), default=-1)
+    for index in range(len(roles) - 1, -1, -1):
+        if roles[index] == role:
+            return index
+    return -1
 
 
 def _no_place(turn: Turn, template: ChatTemplate) -> str:
