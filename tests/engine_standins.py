@@ -12,10 +12,12 @@ import numpy as np
 import torch
 
 from xtune.config.source import validate
-from xtune.conversation import IGNORE
-from xtune.data.pack import Pack
+from xtune.conversation import IGNORE, Preference, Tokens
+from xtune.data import dataset
+from xtune.data.pack import Layout, Pack
 from xtune.data.report import Report
 from xtune.distributed import DISTRIBUTED
+from xtune.registries import components
 from xtune.templates.template import ChatTemplate
 from xtune.tuning import TUNING
 
@@ -57,6 +59,33 @@ def shifted(labels_BT: torch.Tensor) -> torch.Tensor:
 def make_samples(count: int, longest: int = 24, seed: int = 0) -> list[list[int]]:
     random = np.random.default_rng(seed)
     return [random.integers(5, VOCABULARY, random.integers(3, longest)).tolist() for _ in range(count)]
+
+
+def make_pairs(count: int, seed: int = 0) -> list[Tokens]:
+    """Chosen and rejected sequences in turns; the two of a pair begin alike, and what they share is not learnt."""
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        asked = random.integers(5, VOCABULARY, random.integers(1, 12))
+        for _ in range(2):
+            ids = np.concatenate([asked, random.integers(5, VOCABULARY, random.integers(1, 12))]).astype(np.int32)
+            found.append(Tokens(ids, np.where(np.arange(len(ids)) < len(asked), np.int32(IGNORE), ids)))
+    return found
+
+
+class InOrder(dataset.Packs):
+    """Packs that every epoch visits in the same order."""
+
+    def order(self, seed: int, epoch: int, step: int) -> np.ndarray:
+        return np.arange(len(self))
+
+
+def pair_packs(samples: list[Tokens], pairs: range, per_pack: int = 1, kind: type = dataset.Packs) -> dataset.Packs:
+    """Packs of those `pairs` among samples that make_pairs made."""
+    starts = np.array([*range(0, len(pairs), per_pack), len(pairs)])
+    lengths = np.array([len(one.ids) + len(other.ids) for one, other in zip(samples[::2], samples[1::2], strict=True)])
+    of_packs = np.add.reduceat(lengths[pairs.start : pairs.stop], starts[:-1]) if len(pairs) else lengths[:0]
+    return kind(samples, Layout(np.array(pairs, dtype=np.int64), starts), of_packs, per_pack > 1, 2)
 
 
 class Data(NamedTuple):
@@ -134,6 +163,10 @@ class TinyRun:
         return TUNING[self.config.tuning.name](**self.config.tuning.options)
 
     @property
+    def objective(self) -> Any:
+        return components([]).objectives[self.config.objective.name](**self.config.objective.options)
+
+    @property
     def distributed(self) -> Any:
         chosen = self.config.distributed
         return DISTRIBUTED[chosen]() if isinstance(chosen, str) else DISTRIBUTED[chosen.name](**chosen.options)
@@ -153,9 +186,14 @@ class TinyRun:
         return []
 
     def prepare_data(self, tokenizer: Any, feeds: list[Any]) -> Data:
+        if self.objective.takes is Preference:
+            samples = make_pairs(36)
+            last = range(30, 36) if self.config.evaluation.holdout else range(30, 30)
+            packs = (pair_packs(samples, pairs, self.per_pack) for pairs in (range(30), last))
+            return Data(dataset.Dataset(*packs, "tiny"), Report(read=30, trained=30))
         held_out = self.held_out if self.config.evaluation.holdout else []
-        dataset = SimpleNamespace(train=Packs(self.samples, self.per_pack), held_out=Packs(held_out, self.per_pack))
-        return Data(dataset, Report(read=len(self.samples), trained=len(self.samples)))
+        found = SimpleNamespace(train=Packs(self.samples, self.per_pack), held_out=Packs(held_out, self.per_pack))
+        return Data(found, Report(read=len(self.samples), trained=len(self.samples)))
 
 
 def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:

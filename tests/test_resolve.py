@@ -99,9 +99,11 @@ def test_auto_does_not_train_on_preference_pairs(tiny_model, tmp_path):
     with pytest.raises(DataError) as caught:
         xtune.prepare_data(config(tiny_model, file, data=[{"path": str(file)}]))
     assert str(caught.value) == (
-        f"data {file} holds preference pairs, by its columns: got mapper=auto, and nothing learns from pairs yet; "
-        "set options take=chosen to train on the chosen answers, or name another mapper"
+        f"data {file} holds preference pairs, by its columns, and the objective trains on conversations; "
+        "set objective.name=dpo, or options take=chosen to train on the chosen answers"
     )
+    pairs = xtune.prepare_data(config(tiny_model, file, data=[{"path": str(file)}], objective={"name": "dpo"}))
+    assert pairs.dataset.train[0].lengths.shape == (2,)
     chosen = [{"path": str(file), "options": {"take": "chosen"}}]
     assert xtune.prepare_data(config(tiny_model, file, data=chosen)).report.trained == 1
 

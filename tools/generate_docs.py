@@ -161,15 +161,25 @@ def mappers(found: Components) -> str:
 
 def strategies(found: Components) -> str:
     parts = ["# Strategies\n\nThe setting `tuning` names one of tuning, `distributed` one of distribution.\n"]
-    for name, strategy in found.strategies.items():
-        about = " ".join((getdoc(strategy) or "").split("\n\n")[0].split())
-        rows = [
-            (code(option), code(repr(field.get_default(call_default_factory=True))), field.description or "")
-            for option, field in strategy.model_fields.items()
-        ]
-        options = table(["option", "default", "what it is"], rows) if rows else "It has no options.\n"
-        parts.append(f"## {name} ({strategy.kind})\n\n{about}\n\n{options}")
+    parts += [component(f"{name} ({strategy.kind})", strategy) for name, strategy in found.strategies.items()]
     return "\n".join(parts)
+
+
+def objectives(found: Components) -> str:
+    parts = ["# Objectives\n\nWhat is learnt from a row. The setting `objective` names one, with its options.\n"]
+    parts += [component(name, objective) for name, objective in found.objectives.items()]
+    return "\n".join(parts)
+
+
+def component(title: str, kind: Any) -> str:
+    """A component's first words, and its options."""
+    about = " ".join((getdoc(kind) or "").split("\n\n")[0].split())
+    rows = [
+        (code(option), code(repr(field.get_default(call_default_factory=True))), field.description or "")
+        for option, field in kind.model_fields.items()
+    ]
+    options = table(["option", "default", "what it is"], rows) if rows else "It has no options.\n"
+    return f"## {title}\n\n{about}\n\n{options}"
 
 
 def hooks(found: Components) -> str:
@@ -239,6 +249,7 @@ PAGES = {
     "templates": templates,
     "mappers": mappers,
     "strategies": strategies,
+    "objectives": objectives,
     "hooks": hooks,
     "errors": errors,
 }

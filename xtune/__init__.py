@@ -14,7 +14,10 @@ __version__ = "0.1.0"
 _HOME = {
     "ChatTemplate": "xtune.templates.template",
     "Conversation": "xtune.conversation",
+    "Example": "xtune.conversation",
     "ModelSpec": "xtune.models.spec",
+    "Objective": "xtune.objectives.objective",
+    "Preference": "xtune.conversation",
     "Sample": "xtune.conversation",
     "Span": "xtune.conversation",
     "Tuning": "xtune.tuning.tuning",
@@ -50,11 +53,12 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from xtune.commands import components
     from xtune.config.source import list_configs, load_config
-    from xtune.conversation import Conversation, Sample, Span, Turn
+    from xtune.conversation import Conversation, Example, Preference, Sample, Span, Turn
     from xtune.encoding.encoder import encode
     from xtune.errors import XtuneError
     from xtune.models.load import load_model, load_tokenizer
     from xtune.models.spec import ModelSpec
+    from xtune.objectives.objective import Objective
     from xtune.plugins.hookspecs import hookimpl
     from xtune.resolve import prepare_data
     from xtune.templates.render import render

@@ -146,7 +146,7 @@ def memory(run: Run, trained: int | None, ranks: int) -> Finding:
         return Finding("memory", "unknown", f"the sizes of {run.config.model.name} are not known")
     gpu = torch.cuda.is_available()
     have = free_memory(torch.device("cuda" if gpu else "cpu")) / GIB / (1 if gpu else ranks)
-    setting = setting_of(run.config, ranks if gpu else 0, have)
+    setting = setting_of(run.config, ranks if gpu else 0, have, run.objective.sequences)
     needed = need(run.model, run.tuning, trained, run.config.optimizer.name, setting)
     each = spread(needed.memory, run.config.distributed_name, ranks, run.tuning).total / GIB + RESERVED_GIB
     told = f"about {each:.1f} GiB, {have:.1f} GiB are free on {device_name()}"

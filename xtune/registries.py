@@ -25,6 +25,7 @@ BUILTINS = {
     "templates": "xtune.templates",
     "mappers": "xtune.mappers",
     "strategies": "xtune.strategies",
+    "objectives": "xtune.objectives",
     "configs": "xtune.catalogue",
 }
 """The module of a kind whose hook adds the built-in ones."""
@@ -61,6 +62,10 @@ class Components:
     @cached_property
     def strategies(self) -> Registry[Any]:
         return self._filled("strategies", Registry("strategy"))
+
+    @cached_property
+    def objectives(self) -> Registry[Any]:
+        return self._filled("objectives", Registry("objective"))
 
     @cached_property
     def configs(self) -> ConfigRegistry:
@@ -125,6 +130,12 @@ def _is_strategy(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, Strategy)
 
 
+def _is_objective(value: Any) -> bool:
+    from xtune.objectives.objective import Objective
+
+    return isinstance(value, type) and issubclass(value, Objective)
+
+
 def _is_config(value: Any) -> bool:
     return isinstance(value, Path)
 
@@ -140,6 +151,7 @@ FITTING: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "templates": ("an xtune.ChatTemplate", _is_template),
     "mappers": ("a function from a row to an xtune.Conversation", callable),
     "strategies": ("a subclass of xtune.Tuning", _is_strategy),
+    "objectives": ("a subclass of xtune.Objective", _is_objective),
     "configs": ("a package, with configs.add_package", _is_config),
     "commands": ("a module with HELP, add_arguments(parser) and run(args)", _is_command),
 }

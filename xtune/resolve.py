@@ -5,6 +5,7 @@ it nobody looks anything up again.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,10 +16,11 @@ from xtune.distributed.parallel import Distributed
 from xtune.errors import ConfigError
 from xtune.mappers.bind import bind_mapper
 from xtune.registries import Components, components
+from xtune.registry import Registry
 from xtune.rules import refuse_contradictions
 from xtune.run import Run
 from xtune.templates.store import find_template
-from xtune.tuning.tuning import Strategy, Tuning
+from xtune.tuning.tuning import Tuning
 
 
 def prepare_data(config: Config | str | Path) -> Prepared:
@@ -37,13 +39,13 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
     Raises UnknownName, and ConfigError for options that a component lacks and for settings that contradict each other.
     """
     found = registries or components()
-    tuning = _strategy(config.tuning, "tuning", found)
+    tuning = make(config.tuning, "tuning", found.strategies)
     if not isinstance(tuning, Tuning):
         raise ConfigError(f"tuning.name should be a tuning strategy: got {config.tuning.name}, a distributed one")
     distributed = config.distributed
     if isinstance(distributed, str):
         distributed = ComponentSettings(name=distributed)
-    run_on = _strategy(distributed, "distributed", found)
+    run_on = make(distributed, "distributed", found.strategies)
     if not isinstance(run_on, Distributed):
         raise ConfigError(f"distributed should be a distributed strategy: got {distributed.name}, one of tuning")
     for entry in (*config.data, *config.evaluation.choices):
@@ -53,6 +55,7 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
         config=config,
         model=found.models[config.model.name],
         template=find_template(config.template, found.templates),
+        objective=make(config.objective, "objective", found.objectives),
         tuning=tuning,
         distributed=run_on,
         components=found,
@@ -61,14 +64,14 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
     return run
 
 
-def _strategy(settings: ComponentSettings, section: str, found: Components) -> Strategy:
-    """The strategy that a section names, made with the section's options."""
-    kind = found.strategies[settings.name]
+def make(settings: ComponentSettings, section: str, registry: Registry[Any]) -> Any:
+    """The component that a section names, made with the section's options."""
+    kind = registry[settings.name]
     strangers = [option for option in settings.options if option not in kind.model_fields]
     if len(strangers) > 1:
         raise ConfigError(
             f"{section}.name={settings.name} has no such options: got {', '.join(strangers)}, which are another "
-            f"strategy's; take them out, or start from a config of {settings.name} (xtune list-cfg)"
+            f"{registry.kind}'s; take them out, or start from a config of {settings.name} (xtune list-cfg)"
         )
     try:
         return kind(**settings.options)

@@ -98,6 +98,14 @@ def rising_rate(run: Run) -> None:
         raise ConfigError(f"schedule.min_lr is above optimizer.lr: got {lowest:g} and {highest:g}; lower min_lr")
 
 
+def scalar_head(run: Run) -> None:
+    if run.objective.head != "vocabulary":
+        raise ConfigError(
+            f"objective {run.config.objective.name} needs a head of one number, which no model is given yet; "
+            "set objective.name=sft or dpo"
+        )
+
+
 def nothing_held_out(run: Run) -> None:
     if run.config.evaluation.holdout or not (run.config.checkpoint.best or run.config.evaluation.patience):
         return
@@ -115,5 +123,6 @@ RULES = (
     quantized_start,
     cut_adafactor,
     rising_rate,
+    scalar_head,
     nothing_held_out,
 )

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xtune.config.schema import Config, DataSettings
+from xtune.conversation import Conversation
 from xtune.data.feed import Feed
 from xtune.data.prepare import Prepared, prepare
 from xtune.distributed.parallel import Distributed
-from xtune.encoding.encoder import Encoder
+from xtune.encoding.encoder import Encoder, Recipe
 from xtune.errors import DataError
 from xtune.mappers.bind import Mapper, bind_mapper, recognise
 from xtune.models.load import load_model, load_tokenizer, load_unplaced, pick_dtype
 from xtune.models.spec import ModelSpec
+from xtune.objectives.objective import Objective
 from xtune.registries import Components
 from xtune.sources.source import Source, open_source
 from xtune.templates.template import ChatTemplate
@@ -34,6 +36,7 @@ class Run:
     config: Config
     model: ModelSpec
     template: ChatTemplate
+    objective: Objective
     tuning: Tuning
     distributed: Distributed
     components: Components
@@ -71,12 +74,12 @@ class Run:
         report. Raises DataError.
         """
         config = self.config
-        encoder = Encoder(
-            self.template, tokenizer, max_length=config.max_length, learn=config.learn, too_long=config.too_long
-        )
+        learn = self.objective.loss_mask or config.learn
+        encoder = Encoder(self.template, tokenizer, max_length=config.max_length, learn=learn, too_long=config.too_long)
         return prepare(
             self.open_data() if feeds is None else feeds,
             encoder,
+            recipe=Recipe(self.objective.takes, self.objective.examples, self.objective.sequences),
             pack=config.pack,
             deduplicate=config.deduplicate,
             holdout=config.evaluation.holdout,
@@ -92,10 +95,10 @@ class Run:
         name = entry.mapper
         if name == "auto":
             name = recognise(source)
-            if name == "preference" and entry.options.get("take") != "chosen":
+            if name == "preference" and entry.options.get("take") != "chosen" and self.objective.takes is Conversation:
                 raise DataError(
-                    f"data {entry.path} holds preference pairs, by its columns: got mapper=auto, and nothing learns "
-                    "from pairs yet; set options take=chosen to train on the chosen answers, or name another mapper"
+                    f"data {entry.path} holds preference pairs, by its columns, and the objective trains on "
+                    "conversations; set objective.name=dpo, or options take=chosen to train on the chosen answers"
                 )
             log.info("%s: mapper %s, by its columns", source.name, name)
         return bind_mapper(name, entry.options, self.components.mappers)

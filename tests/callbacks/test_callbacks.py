@@ -16,6 +16,7 @@ from xtune.callbacks.report import render_report
 from xtune.callbacks.visualizers import VisualizerHook
 from xtune.data.report import Report
 from xtune.errors import UnknownName
+from xtune.objectives.sft import Sft
 from xtune.training.train import train_run
 
 
@@ -30,6 +31,7 @@ def facts(tmp_path, steps=30):
         work_dir=tmp_path,
         first_step=0,
         last_step=steps,
+        objective=Sft(),
         about={
             "summary": "tiny on CPU",
             "config": tiny_config().model_dump(mode="json"),
@@ -92,9 +94,9 @@ def test_the_report_escapes_and_needs_nothing_beside_it(tmp_path):
 def test_curves_are_drawn_for_short_and_long_runs(tmp_path):
     short, long = [row(1)], [row(step, 3 / step) for step in range(1, 60)]
     for metrics in (short, long):
-        for text in (plot.loss_svg(metrics, []), plot.small_svg(metrics)):
+        for text in (plot.loss_svg(metrics, [], "loss a pair"), plot.small_svg(metrics)):
             ElementTree.fromstring(text)
-    plot.save_loss(long, [], tmp_path / "loss.png")
+    plot.save_loss(long, [], "loss", tmp_path / "loss.png")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -49,7 +49,7 @@ def test_a_file_may_inherit(file, tmp_path):
         ("optimiser.lr=1", r"unknown key: got optimiser; did you mean optimizer\?"),
         ("data.0.maper=alpaca", r"unknown key: got data\.0\.maper; did you mean data\.0\.mapper\?"),
         ("lr=1e-4", r"unknown key: got lr; did you mean optimizer\.lr\?"),
-        ("qqqqqq=1", "unknown key: got qqqqqq; known here: model, template, tuning"),
+        ("qqqqqq=1", "unknown key: got qqqqqq; known here: model, template, objective, tuning"),
         ("optimizer.lr=fast", r"optimizer\.lr should be a valid number: got 'fast'"),
         ("optimizer.lr=-1", r"optimizer\.lr should be greater than 0: got -1"),
         ("train.batch_size=1.5", r"train\.batch_size should be a valid integer: got 1\.5"),

@@ -41,7 +41,7 @@ def sample(length: int, seed: int) -> Pack:
 
 
 def join(samples: list[Pack]) -> Pack:
-    return Pack(*(np.concatenate(parts) for parts in zip(*samples, strict=True)))
+    return Pack(*(np.concatenate(parts) for parts in zip(*(one[:3] for one in samples), strict=True)))
 
 
 def loss_and_gradients(model: LlamaForCausalLM, batches: list[Batch]) -> tuple[float, torch.Tensor]:

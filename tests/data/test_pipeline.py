@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ import numpy as np
 import pytest
 from questions import question, row
 
-from xtune.conversation import IGNORE, Conversation, Turn
+from xtune.conversation import IGNORE, Conversation, Preference, Turn
 from xtune.data.feed import Feed
 from xtune.data.prepare import Prepared, prepare
 from xtune.data.report import OTHER, REASONS, Report
-from xtune.encoding.encoder import Encoder
+from xtune.encoding.encoder import Encoder, Recipe, encode_rows
 from xtune.errors import DataError
 from xtune.mappers.preference import preference
 from xtune.sources.source import open_source
@@ -117,10 +118,71 @@ def test_preference_pairs_are_refused_with_the_cure(run: Callable[..., Prepared]
     with pytest.raises(DataError) as caught:
         run(*rows, mapper=preference)
     assert str(caught.value) == (
-        "rows.jsonl, line 1: mapper preference gives preference pairs: got a chosen and a rejected answer, and nothing "
-        "learns from pairs yet; set its option take=chosen to train on the chosen answers"
+        "rows.jsonl, line 1: mapper preference gives preference pairs, and the objective trains on conversations; "
+        "set objective.name=dpo, or the mapper's option take=chosen"
     )
     assert run(*rows, mapper=partial(preference, take="chosen")).report.trained == 2
+    with pytest.raises(DataError) as caught:
+        run(row(1), recipe=PAIRS)
+    assert str(caught.value) == (
+        "rows.jsonl, line 1: mapper question gives conversations, and the objective trains on preference pairs; "
+        "set mapper=preference for rows with two answers, or objective.name=sft"
+    )
+
+
+PAIRS = Recipe(Preference, encode_rows, 2)
+
+
+def pair(number: int, chosen: str = "good", rejected: str = "bad") -> dict[str, str]:
+    return {"prompt": f"question {number}", "chosen": chosen, "rejected": rejected}
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_the_sequences_of_a_pair_stay_together(
+    run: Callable[..., Prepared], encoder: Callable[..., Encoder], pack: bool
+) -> None:
+    rows = [pair(number, "a" * (number % 7 + 1), "b" * (number % 5 + 1)) for number in range(40)]
+    prepared = run(*rows, {"prompt": "q", "chosen": "", "rejected": "x"}, mapper=preference, recipe=PAIRS, pack=pack)
+    report, train = prepared.report, prepared.dataset.train
+    expected = [encoder().encode_batch([preference(one)])[0].examples[0].sequences for one in rows]
+    found = []
+    for pack_of in train:
+        sequences = pack_of.sequences()
+        assert len(pack_of.ids) <= 2 * 32 and len(sequences) % 2 == 0
+        found += [(one.ids.tolist(), one.labels.tolist()) for one in sequences]
+    pairs = sorted(zip(found[::2], found[1::2], strict=True))
+    assert pairs == sorted(tuple((side.ids.tolist(), side.labels.tolist()) for side in one) for one in expected)
+    assert (report.trained, report.samples, report.dropped) == (40, 40, {"empty": 1}) and balanced(report)
+    assert report.tokens == sum(len(side.ids) for one in expected for side in one)
+    assert (len(train) < 40) is pack and train.examples == 40
+
+
+def test_pairs_are_held_out_and_deduplicated_as_one(run: Callable[..., Prepared]) -> None:
+    rows = [pair(number) for number in range(60)]
+    prepared = run(*rows, *rows, mapper=preference, recipe=PAIRS, deduplicate=True, holdout=0.3, system="Be kind.")
+    report = prepared.report
+    assert report.dropped == {"duplicate": 60} and 0 < report.held_out < 40 and balanced(report)
+    assert report.trained + report.held_out == prepared.dataset.train.examples == 60
+
+
+def test_numbers_of_examples_come_with_their_packs(run: Callable[..., Prepared]) -> None:
+    """As an objective of a plugin may give them: here, the length of each row's question."""
+
+    def with_length(rows: Any, encoder: Encoder) -> Any:
+        found = encoder.encode_batch(rows)
+        lengths = [float(len(one.turns[0].text)) for one in rows]
+        return [
+            one._replace(examples=tuple(replace(example, numbers={"length": length}) for example in one.examples))
+            for one, length in zip(found, lengths, strict=True)
+        ]
+
+    rows = [row(number, "a" * (number % 9 + 1)) for number in range(30)]
+    prepared = run(*rows, recipe=Recipe(examples=with_length))
+    for pack in prepared.dataset.train:
+        assert pack.numbers["length"].shape == pack.lengths.shape
+        for sequence, length in zip(pack.sequences(), pack.numbers["length"], strict=True):
+            asked = sequence.ids[sequence.labels == IGNORE]
+            assert len(asked) == length + 2  # and the control tokens of question and answer
 
 
 def test_no_row_left_is_an_error_with_the_reasons(run: Callable[..., Prepared]) -> None:

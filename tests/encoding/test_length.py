@@ -3,7 +3,7 @@
 import pytest
 from readable import marked
 
-from xtune import ChatTemplate, Conversation, Turn, encode
+from xtune import ChatTemplate, Conversation, Preference, Turn, encode
 from xtune.encoding.encoder import Encoder
 from xtune.errors import DataError
 
@@ -107,3 +107,33 @@ def test_a_batch_is_what_its_conversations_are(readable, smollm2, templates):
             alone = encode(row, name, tokenizer)
             (found,) = (example.sequences[0] for example in encoded.examples)
             assert (found.ids.tolist(), found.labels.tolist()) == (alone.ids, alone.labels)
+
+
+def pair(chosen, rejected):
+    return Preference(conversation("1", chosen), conversation("1", rejected))
+
+
+def test_a_pair_fits_as_a_whole_or_not_at_all(readable):
+    fits, one_is_long, both = pair("a", "b"), pair("a", "b" * 9), pair("a" * 9, "a" * 8 + "b")
+    encoder = Encoder(TEMPLATE, readable, max_length=8)
+    found = encoder.encode_batch([fits, one_is_long, conversation("1", "a"), both])
+    assert [one.outcome for one in found] == ["whole", "too long", "whole", "too long"]
+    (example,) = found[0].examples
+    assert [marked(tokens, readable) for tokens in example.sequences] == ["Q1\nA⟦a<EOS>⟧\n", "Q1\nA⟦b<EOS>⟧\n"]
+
+    encoder = Encoder(TEMPLATE, readable, max_length=8, too_long="truncate")
+    found = encoder.encode_batch([fits, one_is_long, both])
+    assert [one.outcome for one in found] == ["whole", "truncated", "too long"]  # where the last two differ is gone
+    (example,) = found[1].examples
+    assert [marked(tokens, readable) for tokens in example.sequences] == ["Q1\nA⟦a<EOS>⟧\n", "Q1\nA⟦bbbb⟧"]
+
+    with pytest.raises(DataError, match="more tokens than max_length"):
+        Encoder(TEMPLATE, readable, max_length=8, too_long="error").encode_batch([one_is_long])
+
+
+def test_a_pair_of_which_one_side_has_nothing_to_learn_is_dropped(readable):
+    unanswered = Preference(conversation("1", "a"), conversation("1"))
+    assert outcome(readable, unanswered, Preference(conversation("1", "a"), Conversation(()))) == [
+        ("", "nothing to learn"),
+        ("", "empty"),
+    ]

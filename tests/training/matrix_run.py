@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 
 def run(out: Path, options: dict[str, Any]) -> None:
     import torch
-    from engine_standins import Packs, TinyRun, make_samples, tiny_config
+    from engine_standins import InOrder, Packs, TinyRun, make_pairs, make_samples, pair_packs, tiny_config
 
     from xtune.checkpoints.journal import Journal
+    from xtune.data.dataset import Dataset
     from xtune.dist import ranks
     from xtune.training import build, loss
     from xtune.training.loop import Loop
+    from xtune.training.reference import with_reference
+    from xtune.training.steps import PackedSteps
 
     torch.set_num_threads(1)
     loss.CHUNK_ELEMENTS = options.get("chunk_elements", 2**24)
@@ -31,21 +35,28 @@ def run(out: Path, options: dict[str, Any]) -> None:
             "epochs": 2,
             "gradient_checkpointing": options.get("checkpointing", False),
         },
+        objective=options.get("objective", {"name": "sft"}),
         optimizer={"lr": 1e-3, "max_grad_norm": 0.5, "weight_decay": 0.1},
     )
     tiny = TinyRun(config)
     # a step holds the same 16 samples, as 16 rows or as 4 packs of 4; the last step of an epoch holds 6
-    packs = Packs(make_samples(54), options.get("per_pack", 1))
-    packs.order = lambda seed, epoch, step: list(range(len(packs)))  # type: ignore[method-assign]
+    if tiny.objective.sequences == 2:
+        packs = pair_packs(make_pairs(54), range(54), options.get("per_pack", 1), InOrder)
+    else:
+        packs = Packs(make_samples(54), options.get("per_pack", 1))
+        packs.order = lambda seed, epoch, step: list(range(len(packs)))  # type: ignore[method-assign]
     plan = build.build_plan(config, packs)
     model = build.build_model(tiny, None)
     parallel = build.build_parallel(tiny, model, plan)
     if not options.get("chunked", True):
         parallel.inner.rule = None
+    collate = build.build_collate(model, tiny.load_tokenizer(), tiny.objective.sequences)
+    data = Dataset(packs, packs, "tiny")
+    data = with_reference(data, build.build_reference(tiny, parallel, data, collate, None))
     loop = Loop(
         parallel=parallel,
-        plan=plan,
-        collate=build.build_collate(model, tiny.load_tokenizer()),
+        steps=PackedSteps(replace(plan, packs=data.train), collate),
+        objective=tiny.objective,
         lr_factor=build.build_schedule(config, plan.steps),
         seed=0,
         metrics=Journal(Path(f"{out}.jsonl"), write=ranks.rank() == 0),

@@ -101,10 +101,10 @@ def test_a_gradient_that_is_not_finite_stops_and_leaves_the_weights(tmp_path, mo
 def test_a_signal_saves_and_ends_the_run(number, tmp_path, monkeypatch):
     train_step = loop.Loop.train_step
 
-    def interrupted(self, step):
+    def interrupted(self, step, batches):
         if step == 4:
             os.kill(os.getpid(), number)
-        return train_step(self, step)
+        return train_step(self, step, batches)
 
     monkeypatch.setattr(loop.Loop, "train_step", interrupted)
     before = signal.getsignal(number)

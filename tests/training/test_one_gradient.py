@@ -21,6 +21,7 @@ OTHERS = {
     "heads": LORA | {"train_also": ["embed_tokens", "lm_head"]},
     "head": LORA | {"targets": ["q_proj", "lm_head"]},
 }
+DPO = {"name": "dpo", "beta": 0.5, "label_smoothing": 0.1}
 GATHERED = Path(__file__).with_name("zero3_gathers_all.json")
 """ZeRO-3 as a large model has it: no weight is so small that it stays."""
 
@@ -47,6 +48,11 @@ def references(tmp_path_factory):
     return {
         name: alone(tmp_path_factory.mktemp(name), {"batch_size": 1, "accumulate": 16, "tuning": tuning})
         for name, tuning in (TUNINGS | OTHERS).items()
+    } | {
+        f"dpo-{name}": alone(
+            tmp_path_factory.mktemp("dpo"), {"batch_size": 1, "accumulate": 16, "tuning": tuning, "objective": DPO}
+        )
+        for name, tuning in TUNINGS.items()
     }
 
 
@@ -56,6 +62,8 @@ def assert_same(got, wanted):
     for row, expected in zip(got["metrics"], wanted["metrics"], strict=True):
         assert row["loss"] == pytest.approx(expected["loss"], rel=1e-5)
         assert row["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-4)
+        for name in {"accuracy", "margin"} & expected.keys():
+            assert row[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-6)
     assert got["weights"].keys() == wanted["weights"].keys()
     for name, weight in wanted["weights"].items():
         largest = weight.abs().max()
@@ -79,6 +87,13 @@ def test_one_process(case, tuning, tmp_path, references):
     assert_same(alone(tmp_path, {**ALONE[case], "tuning": TUNINGS[tuning]}), references[tuning])
 
 
+@pytest.mark.parametrize("tuning", TUNINGS)
+@pytest.mark.parametrize("case", ALONE)
+def test_one_process_learns_from_pairs(case, tuning, tmp_path, references):
+    options = {**ALONE[case], "tuning": TUNINGS[tuning], "objective": DPO}
+    assert_same(alone(tmp_path, options), references[f"dpo-{tuning}"])
+
+
 TWO = {
     f"{strategy}_{tuning}": {"distributed": strategy, "tuning": TUNINGS[tuning], "batch_size": 2, "accumulate": 4}
     for strategy in (*ZERO, "ddp", "fsdp")
@@ -88,6 +103,15 @@ TWO = {
     "fsdp_checkpointing_full": {"distributed": "fsdp", "batch_size": 1, "accumulate": 8, "checkpointing": True},
     "fsdp_pissa": {"distributed": "fsdp", "tuning": OTHERS["pissa"], "batch_size": 2, "accumulate": 4},
     "ddp_heads": {"distributed": "ddp", "tuning": OTHERS["heads"], "batch_size": 2, "accumulate": 4},
+    **{
+        f"{strategy}_dpo-{tuning}": {"distributed": strategy, "tuning": TUNINGS[tuning], "objective": DPO, **split}
+        for tuning in TUNINGS
+        for strategy, split in {
+            "ddp": {"batch_size": 2, "accumulate": 4},
+            "fsdp": {"batch_size": 1, "accumulate": 2, "per_pack": 4},
+            "deepspeed_zero3": {"batch_size": 2, "accumulate": 4},
+        }.items()
+    },
     "zero3_head": {
         "distributed": {"name": "deepspeed", "file": str(GATHERED)},
         "tuning": OTHERS["head"],

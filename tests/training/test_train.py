@@ -24,12 +24,14 @@ def story(result):
 
 
 @pytest.mark.parametrize("tuning", [LORA, {"name": "full"}], ids=["lora", "full"])
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path, tuning):
-    whole = train_run(TinyRun(tiny_config(tuning)), tmp_path / "whole")
+@pytest.mark.parametrize("objective", ["sft", "dpo"])
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, objective, tuning):
+    objective = {"name": objective}
+    whole = train_run(TinyRun(tiny_config(tuning, objective=objective)), tmp_path / "whole")
     assert [row["step"] for row in whole.metrics] == list(range(1, 9))
     assert whole.metrics[-1]["loss"] < whole.metrics[0]["loss"]
 
-    half = tiny_config(tuning, checkpoint={"keep": 9})
+    half = tiny_config(tuning, objective=objective, checkpoint={"keep": 9})
     train_run(TinyRun(half), tmp_path / "half")
     for step in (6, 8):  # as if it had been killed after step 5
         files.discard(tmp_path / "half" / "checkpoints" / f"step_{step}")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xtune.objectives.objective import Objective
+
+NO_FIGURES = ("step", "loss", "learnt", "trained")
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a hook may want to show: the run's folder, its first and last step, what it is made of, its journals.
+    """What a hook may want to show: the run's folder, its first and last step, what is learnt, what it is made of, its
+    journals.
 
     The journals grow while the run goes on; in a resumed run they begin with what stood in them.
     """
@@ -17,11 +23,22 @@ class RunFacts:
     work_dir: Path
     first_step: int
     last_step: int
+    objective: Objective
     about: dict[str, Any]
     metrics: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
     answers: list[dict[str, Any]]
     choices: list[dict[str, Any]]
+
+
+def figures(row: dict[str, Any], objective: Objective) -> dict[str, float]:
+    """What the objective shows of an evaluation beside the loss, by name."""
+    return {name: value for name, value in row.items() if name not in (*NO_FIGURES, objective.unit)}
+
+
+def spoken(name: str) -> str:
+    """A metric's name as it is shown."""
+    return name.replace("_", " ")
 
 
 class Hook:
@@ -31,10 +48,11 @@ class Hook:
         """Before the first step."""
 
     def stepped(self, row: dict[str, Any]) -> None:
-        """After each step: step, loss, lr, grad_norm, tokens, learnt, seconds, memory_gib."""
+        """After each step: step, loss, the objective's metrics and unit, lr, grad_norm, tokens, trained, seconds,
+        memory_gib."""
 
     def evaluated(self, row: dict[str, Any]) -> None:
-        """After an evaluation: step, loss, perplexity, learnt."""
+        """After an evaluation: step, loss, the objective's figures (perplexity) and unit, trained."""
 
     def answered(self, rows: list[dict[str, Any]]) -> None:
         """After the config's prompts were answered: step, prompt, answer of each."""

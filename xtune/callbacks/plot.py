@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,35 +57,39 @@ def smooth(values: list[float], weight: float) -> list[float]:
 
 
 @styled
-def save_loss(metrics: Rows, evaluations: Rows, path: Path) -> None:
+def save_loss(metrics: Rows, evaluations: Rows, name: str, path: Path) -> None:
     """Writes the loss curve as a PNG file."""
     figure = _figure(7.5, 4.0)
-    _draw_loss(figure.subplots(), metrics, evaluations)
+    _draw_loss(figure.subplots(), metrics, evaluations, name)
     figure.savefig(path, format="png", dpi=150)
 
 
 @styled
-def loss_svg(metrics: Rows, evaluations: Rows) -> str:
+def loss_svg(metrics: Rows, evaluations: Rows, name: str) -> str:
     figure = _figure(9.0, 3.6)
-    _draw_loss(figure.subplots(), metrics, evaluations)
+    _draw_loss(figure.subplots(), metrics, evaluations, name)
     return _svg(figure)
 
 
 @styled
-def small_svg(metrics: Rows) -> str:
-    """Learning rate, gradient norm and speed, side by side."""
-    figure = _figure(9.0, 2.2)
+def small_svg(metrics: Rows, names: Sequence[str] = ()) -> str:
+    """The metrics of these names, then learning rate, gradient norm and speed, three in a row."""
+    plots = [*((name, name.replace("_", " ")) for name in names), *SMALL]
+    lines = math.ceil(len(plots) / len(SMALL))
+    figure = _figure(9.0, 2.2 * lines)
     rows = [{**row, "tokens_per_second": row["tokens"] / max(row["seconds"], 1e-9)} for row in metrics]
-    for axes, (name, title) in zip(figure.subplots(1, len(SMALL)), SMALL, strict=True):
+    for place, (name, title) in enumerate(plots, start=1):
+        axes = figure.add_subplot(lines, len(SMALL), place)
         axes.plot([row["step"] for row in rows], [row[name] for row in rows], color=ACCENT, linewidth=1.1)
         axes.set_title(title, loc="left", fontsize=9)
-        axes.set_ylim(bottom=0)
+        if name not in names:
+            axes.set_ylim(bottom=0)
         axes.grid(axis="y")
         _whole_steps(axes)
     return _svg(figure)
 
 
-def _draw_loss(axes: Axes, metrics: Rows, evaluations: Rows) -> None:
+def _draw_loss(axes: Axes, metrics: Rows, evaluations: Rows, name: str) -> None:
     steps, losses = [row["step"] for row in metrics], [row["loss"] for row in metrics]
     long = len(losses) >= 20
     axes.plot(
@@ -103,7 +108,7 @@ def _draw_loss(axes: Axes, metrics: Rows, evaluations: Rows) -> None:
             label="held out",
         )
     axes.set_xlabel("step")
-    axes.set_ylabel("loss a learnt token")
+    axes.set_ylabel(name)
     axes.grid(axis="y")
     axes.legend(frameon=False, loc="best")
     _whole_steps(axes)

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from xtune.callbacks.callback import Hook, RunFacts
+from xtune.callbacks.callback import Hook, RunFacts, figures, spoken
 from xtune.data.report import Report
 
 LINE_EVERY = 10.0
@@ -46,8 +46,9 @@ class ProgressHook(Hook):
     def stepped(self, row: dict[str, Any]) -> None:
         self._seconds += row["seconds"]
         self._steps += 1
+        metrics = "".join(f"{spoken(name)} {row[name]:.3f}  " for name in self.facts.objective.metrics)
         text = (
-            f"loss {row['loss']:.4f}  lr {row['lr']:.2e}  "
+            f"loss {row['loss']:.4f}  {metrics}lr {row['lr']:.2e}  "
             f"{row['tokens'] / max(row['seconds'], 1e-9):,.0f} tokens/s  {row['memory_gib']:.1f} GiB"
         )
         if self.bar is not None:
@@ -60,10 +61,9 @@ class ProgressHook(Hook):
             self.console.print(f"step {row['step']}/{self.facts.last_step}  {text}  {clock(left)} left", markup=False)
 
     def evaluated(self, row: dict[str, Any]) -> None:
-        self.console.print(
-            f"evaluation after step {row['step']}: loss {row['loss']:.4f}, perplexity {row['perplexity']:.2f}",
-            markup=False,
-        )
+        found = figures(row, self.facts.objective)
+        shown = [f"loss {row['loss']:.4f}", *(f"{spoken(name)} {value:.2f}" for name, value in found.items())]
+        self.console.print(f"evaluation after step {row['step']}: {', '.join(shown)}", markup=False)
 
     def answered(self, rows: list[dict[str, Any]]) -> None:
         if not rows:

@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 
 from xtune.atomic import whole_file
-from xtune.callbacks.callback import Hook, RunFacts
+from xtune.callbacks.callback import Hook, RunFacts, figures, spoken
 from xtune.callbacks.plot import Rows, loss_svg, save_loss, small_svg
 from xtune.callbacks.progress import clock
 from xtune.config.write import dump
@@ -32,7 +32,7 @@ class ReportHook(Hook):
             return
         try:
             with whole_file(facts.work_dir / "loss.png") as beside:
-                save_loss(facts.metrics, facts.evaluations, beside)
+                save_loss(facts.metrics, facts.evaluations, facts.objective.loss_name, beside)
             with whole_file(facts.work_dir / "report.html") as beside:
                 beside.write_text(render_report(facts, reason), encoding="utf-8")
         except OSError as error:  # what was trained is safe; only its picture is not
@@ -52,8 +52,8 @@ def render_report(facts: RunFacts, reason: str) -> str:
             f"Step {facts.metrics[-1]['step']} of {facts.last_step}: {reason}."
         ),
         tiles="".join(f"<div class='tile'><b>{value}</b><span>{name}</span></div>" for name, value in tiles(facts)),
-        loss=loss_svg(facts.metrics, facts.evaluations),
-        small=small_svg(facts.metrics),
+        loss=loss_svg(facts.metrics, facts.evaluations, facts.objective.loss_name),
+        small=small_svg(facts.metrics, facts.objective.metrics),
         answers=choices_html(facts.choices) + answers_html(facts.answers),
         data=data_html(Report.from_json(about["data"]["report"])),
         config=escape(dump(config)),
@@ -71,7 +71,7 @@ def tiles(facts: RunFacts) -> list[tuple[str, str]]:
         best = min(evaluations, key=lambda row: row["loss"])
         found += [
             (f"best held-out loss, step {best['step']}", f"{best['loss']:.3f}"),
-            ("its perplexity", f"{best['perplexity']:.2f}"),
+            *((f"its {spoken(name)}", f"{value:.2f}") for name, value in figures(best, facts.objective).items()),
         ]
     return [
         *found,

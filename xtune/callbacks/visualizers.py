@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from xtune.callbacks.callback import Hook, RunFacts
+from xtune.callbacks.callback import Hook, RunFacts, figures
 from xtune.errors import ConfigError, UnknownName
 
 SHOWN = ("loss", "lr", "grad_norm", "tokens", "memory_gib")
@@ -24,6 +24,7 @@ class VisualizerHook(Hook):
         self.kinds = [getattr(visualization, name) for name in names]
 
     def started(self, facts: RunFacts) -> None:
+        self.facts = facts
         self.backends = []
         for kind in self.kinds:
             backend = kind(save_dir=str(facts.work_dir / "visualizers"))
@@ -34,10 +35,11 @@ class VisualizerHook(Hook):
             self.backends.append(backend)
 
     def stepped(self, row: dict[str, Any]) -> None:
-        self._send({f"train/{name}": row[name] for name in SHOWN}, row["step"])
+        self._send({f"train/{name}": row[name] for name in (*SHOWN, *self.facts.objective.metrics)}, row["step"])
 
     def evaluated(self, row: dict[str, Any]) -> None:
-        self._send({f"evaluation/{name}": row[name] for name in ("loss", "perplexity")}, row["step"])
+        shown = {"loss": row["loss"], **figures(row, self.facts.objective)}
+        self._send({f"evaluation/{name}": value for name, value in shown.items()}, row["step"])
 
     def chosen(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:

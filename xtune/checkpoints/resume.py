@@ -85,7 +85,7 @@ def check_resume(before: dict[str, Any], now: dict[str, Any], *, packs_before: i
 
     Raises CheckpointError that names the first setting that may not change.
     """
-    old, new = _flat(before), _flat(now)
+    old, new = {"objective.name": "sft"} | _flat(before), _flat(now)  # older checkpoints do not say it
     if packs_before != packs_now:
         raise CheckpointError(
             f"cannot resume with another batch: a step had {packs_before} packs, now it has {packs_now} "

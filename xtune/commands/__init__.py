@@ -25,6 +25,7 @@ COMMANDS = {
     "list-models": "list base models with size, context, template and licence",
     "list-templates": "list chat templates, each with an example",
     "list-mappers": "list dataset mappers: a row in, a conversation out",
+    "list-objectives": "list objectives, what is learnt from a row, and their options",
     "list-strategies": "list strategies and their options",
     "plugins": "list plugins, what they add, and what cannot be loaded",
     "new-plugin": "write a plugin of your own to start from, with tests",

@@ -60,7 +60,7 @@ def run(args: Namespace) -> int:
     samples = choose(dataset.train, rows, tokenizer)
     console = Console(soft_wrap=False)
     if args.html:
-        lengths = dataset.train.samples.lengths[dataset.train.layout.samples]
+        lengths = dataset.train.samples.lengths[dataset.train.samples_of(dataset.train.layout.samples)]
         write_page(Path(args.html), page(args.config, config, report, samples, lengths))
         console.print(report.table())
         console.print(f"{len(samples)} rows written to {args.html}", highlight=False)
@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
 
 
 def choose(packs: Packs, rows: int, tokenizer: PreTrainedTokenizerBase) -> list[Shown]:
-    """`rows` samples of the training split, evenly spread over the data in the order it was read."""
+    """The samples of `rows` rows of the training split, evenly spread over the data in the order it was read."""
     import numpy as np
 
     from xtune.conversation import IGNORE
@@ -84,10 +84,13 @@ def choose(packs: Packs, rows: int, tokenizer: PreTrainedTokenizerBase) -> list[
     numbers = np.unique(packs.layout.samples)
     control = control_ids(tokenizer)
     found = []
-    for number in numbers[spread(len(numbers), rows)].tolist():
+    for number in packs.samples_of(numbers[spread(len(numbers), rows)]).tolist():
         ids, labels = packs.samples[number]
         spans = decode_sample(ids, labels, tokenizer, control)
-        found.append(Shown(packs.samples.where(number), spans, len(ids), int((labels != IGNORE).sum())))
+        place = packs.samples.where(number)
+        if packs.sequences > 1:
+            place += f", {number % packs.sequences + 1} of {packs.sequences}"
+        found.append(Shown(place, spans, len(ids), int((labels != IGNORE).sum())))
     return found
 
 

@@ -31,7 +31,7 @@ def run(args: Namespace) -> int:
     quiet_libraries()
     found = with_own_sizes(resolve(config_from(args)))
     config, spec = found.config, found.model
-    setting = setting_of(config, args.gpus, args.gpu_memory)
+    setting = setting_of(config, args.gpus, args.gpu_memory, found.objective.sequences)
     trained = trained_parameters(spec.config, found.tuning)
     needed = need(spec, found.tuning, trained, config.optimizer.name, setting)
     memory = spread(needed.memory, config.distributed_name, max(1, args.gpus), found.tuning)

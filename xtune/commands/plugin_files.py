@@ -43,6 +43,7 @@ A plugin for xtune. It adds one component of each kind; delete those that you do
 | --- | --- |
 | `mapper.py` | a function from a row to a conversation |
 | `strategy.py` | a way to tune the weights |
+| `objective.py` | what is learnt from a row |
 | `command.py` | a subcommand of xtune |
 | `configs/` | configs, each a file named as the config |
 | `rows.jsonl` | the rows that `${short}_demo` trains on |
@@ -80,6 +81,13 @@ def register_strategies(strategies):
     from $package.strategy import OnlyNorms
 
     strategies.add("${short}_norms", OnlyNorms)
+
+
+@hookimpl
+def register_objectives(objectives):
+    from $package.objective import Focal
+
+    objectives.add("${short}_focal", Focal)
 
 
 @hookimpl
@@ -133,6 +141,30 @@ class OnlyNorms(Tuning):
         return model
 '''
 
+OBJECTIVE = '''\
+"""What is learnt from a row. Its fields are its options."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from xtune import Objective
+
+
+class Focal(Objective):
+    """Cross entropy in which tokens that the model is sure of count less (arXiv:1708.02002)."""
+
+    gamma: float = Field(default=1.0, ge=0, description="how much less; 0 is plain cross entropy")
+
+    unit: ClassVar[str] = "trained"
+
+    def loss(self, log_probs, batch):
+        return -((1 - log_probs.exp()) ** self.gamma * log_probs).sum(), {}
+
+    def weight(self, batch):
+        return batch.trained
+'''
+
 COMMAND = '''\
 """xtune $short: says hello."""
 
@@ -155,6 +187,7 @@ CONFIG = '''\
 
 model = dict(name="${short}_135m", path="HuggingFaceTB/SmolLM2-135M-Instruct")
 template = "$short"
+objective = dict(name="${short}_focal")
 tuning = dict(name="${short}_norms")
 data = [dict(path="package:$package/rows.jsonl", mapper="$short", options=dict(name="name"))]
 max_length = 128
@@ -182,6 +215,7 @@ ADDED = {
     "templates": {"$short"},
     "mappers": {"$short"},
     "strategies": {"${short}_norms"},
+    "objectives": {"${short}_focal"},
     "configs": {"${short}_demo"},
     "commands": {"$short"},
 }
@@ -208,11 +242,21 @@ def test_the_strategy_trains_norms_only():
     assert [name for name, weight in model.named_parameters() if weight.requires_grad] == ["norm.weight", "norm.bias"]
 
 
+def test_the_objective_is_cross_entropy_where_gamma_is_zero():
+    import torch
+
+    focal = xtune.components().objectives["${short}_focal"]
+    log_probs = torch.tensor([-0.1, -2.0])
+    assert float(focal(gamma=0.0).loss(log_probs, None)[0]) == pytest.approx(2.1)
+    assert float(focal().loss(log_probs, None)[0]) < 2.1
+
+
 def test_the_config_names_what_there_is():
     config = xtune.load_config("${short}_demo")
     found = xtune.components()
     assert found.models[config.model.name].path == config.model.path
     assert config.template in found.templates and config.tuning.name in found.strategies
+    assert config.objective.name in found.objectives
 
 
 def test_the_command(capsys):
@@ -226,6 +270,7 @@ FILES = {
     "$package/__init__.py": PLUGIN,
     "$package/mapper.py": MAPPER,
     "$package/strategy.py": STRATEGY,
+    "$package/objective.py": OBJECTIVE,
     "$package/command.py": COMMAND,
     "$package/rows.jsonl": ROWS,
     "$package/configs/${short}_demo.py": CONFIG,

@@ -117,6 +117,9 @@ class Config(Settings):
 
     model: ModelSettings
     template: str = Field(description="registry name, or a .json file")
+    objective: ComponentSettings = Field(
+        default=ComponentSettings(name="sft"), description="what is learnt from a row; registry name, with its options"
+    )
     tuning: ComponentSettings
     distributed: str | ComponentSettings = Field(
         default="auto", description="registry name, alone or with the options of that strategy"

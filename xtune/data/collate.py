@@ -1,12 +1,13 @@
 """Packs -> Batch, in the form that keeps samples apart for the attention that will run.
 
-Shapes: B packs, T positions (the longest pack), S samples (the padding of each row counts as one).
+Shapes: B rows, T positions (the longest row), S samples (the padding of each row counts as one), E Examples of K token
+sequences each, N labels that are not IGNORE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,7 +27,9 @@ class Batch:
     """What one forward and backward takes.
 
     `labels_BT[b, t]` is the id that follows the one at t, or IGNORE. The last position of every sample is IGNORE, so no
-    sample is predicted from the one before it. `trained` counts the labels that are not IGNORE.
+    sample is predicted from the one before it. `trained` counts the labels that are not IGNORE, and `tokens` the ids
+    without padding. `segments_BT` numbers the token sequences, those of an Example one after another; padding is -1.
+    `numbers` has what else is known of the Examples, each (E, ...).
 
     `contract` says what keeps samples apart:
 
@@ -41,8 +44,14 @@ class Batch:
     input_ids_BT: torch.Tensor
     labels_BT: torch.Tensor
     position_ids_BT: torch.Tensor
+    segments_BT: torch.Tensor
     contract: Contract
+    tokens: int
     trained: int
+    examples: int
+    sequences: int = 1
+    """K: token sequences of an Example."""
+    numbers: dict[str, torch.Tensor] = field(default_factory=dict)
     attention_mask_BT: torch.Tensor | None = None
     cu_seq_lens: torch.Tensor | None = None
     max_length: int | None = None
@@ -57,6 +66,23 @@ class Batch:
             inputs["max_length_q"] = inputs["max_length_k"] = self.max_length
         return inputs
 
+    def by_sequence(self, values_N: torch.Tensor) -> torch.Tensor:
+        """Sums of what each label has, such as its log-probability, over the sequences: (E, K), in float64."""
+        import torch
+
+        segments_N = self.segments_BT[self.labels_BT != IGNORE]
+        wanted_S = torch.arange(self.examples * self.sequences, device=values_N.device)
+        values_SN = torch.where(segments_N == wanted_S[:, None], values_N.double(), 0.0)
+        return values_SN.sum(1).view(self.examples, self.sequences)
+
+    def idle(self) -> Batch:
+        """A batch of the same shape with nothing to train on, and no Example."""
+        import torch
+
+        numbers = {name: values[:0] for name, values in self.numbers.items()}
+        labels_BT = torch.full_like(self.labels_BT, IGNORE)
+        return replace(self, labels_BT=labels_BT, tokens=0, trained=0, examples=0, numbers=numbers)
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on `device`."""
         import torch
@@ -66,27 +92,44 @@ class Batch:
             for name, value in vars(self).items()
             if isinstance(value, torch.Tensor)
         }
-        return replace(self, **moved)
+        numbers = {name: values.to(device, non_blocking=True) for name, values in self.numbers.items()}
+        return replace(self, **moved, numbers=numbers)
 
 
-def collate(packs: Sequence[Pack], *, pad_id: int, attention: str) -> Batch:
-    """One Batch of `packs`, padded at the right to the longest of them.
+def collate(packs: Sequence[Pack], *, pad_id: int, attention: str, sequences: int = 1) -> Batch:
+    """One Batch of `packs`, padded at the right to the longest row.
 
-    `attention` is the model's implementation: "sdpa", "eager" or "flash_attention_2". A batch in which every pack is a
-    single sample is "padded" under each of them. In a packed batch, the padding of a row is a sample of its own, whose
-    positions restart: it sees no other sample, none sees it, and its labels are IGNORE.
+    `attention` is the model's implementation: "sdpa", "eager" or "flash_attention_2". `sequences` is how many token
+    sequences an Example has. Where every pack is a single Example, its sequences are rows of their own, and the batch
+    is "padded" under each attention. In a packed batch, the padding of a row is a sample of its own, whose positions
+    restart: it sees no other sample, none sees it, and its labels are IGNORE.
     """
     import torch
 
+    numbers = {
+        name: torch.from_numpy(np.concatenate([pack.numbers[name] for pack in packs])) for name in packs[0].numbers
+    }
+    examples = sum(len(pack.lengths) for pack in packs) // sequences
+    if sequences > 1 and all(len(pack.lengths) == sequences for pack in packs):
+        packs = [sequence for pack in packs for sequence in pack.sequences()]
     shape = (len(packs), max(len(pack.ids) for pack in packs))
     ids_BT = np.full(shape, pad_id, dtype=np.int64)
     labels_BT = np.full(shape, IGNORE, dtype=np.int64)
+    segments_BT = np.full(shape, -1, dtype=np.int64)
+    first = 0
     for row, pack in enumerate(packs):
         ids_BT[row, : len(pack.ids)] = pack.ids
         labels_BT[row, : len(pack.ids) - 1] = pack.labels[1:]  # shifted here, and nowhere else
+        segments_BT[row, : len(pack.ids)] = first + np.repeat(np.arange(len(pack.lengths)), pack.lengths)
+        first += len(pack.lengths)
     batch: dict[str, Any] = {
         "input_ids_BT": torch.from_numpy(ids_BT),
         "labels_BT": torch.from_numpy(labels_BT),
+        "segments_BT": torch.from_numpy(segments_BT),
+        "tokens": sum(len(pack.ids) for pack in packs),
+        "examples": examples,
+        "sequences": sequences,
+        "numbers": numbers,
         "trained": int((labels_BT != IGNORE).sum()),
     }
     if all(len(pack.lengths) == 1 for pack in packs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,11 +13,12 @@ from xtune.data.order import GROUPED, SHUFFLED, grouped_in_steps, shuffled
 from xtune.data.pack import Layout, Pack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SAMPLES = "samples.arrow"
 PACKS = "packs.npz"
 SPLITS = ("train", "held_out")
+NUMBER = "number "  # before the names of numbers
 
 
 class SampleWriter:
@@ -122,14 +124,19 @@ class Samples:
         return self._batches[number], sample - self._first[number]
 
 
+@dataclass(eq=False)
 class Packs:
-    """The packs of one split; `packs[i]` is a Pack. `lengths` (packs,) int64 is how many tokens each has."""
+    """The packs of one split; `packs[i]` is a Pack. `lengths` (packs,) int64 is how many tokens each has.
 
-    def __init__(self, samples: Samples, layout: Layout, lengths: np.ndarray, packed: bool) -> None:
-        self.samples = samples
-        self.layout = layout
-        self.lengths = lengths
-        self.packed = packed
+    Example e has the samples from e * `sequences` on, and `numbers[name][e]`; `layout` is one of Examples.
+    """
+
+    samples: Samples
+    layout: Layout
+    lengths: np.ndarray
+    packed: bool
+    sequences: int = 1
+    numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.layout)
@@ -137,13 +144,24 @@ class Packs:
     def __getitem__(self, pack: int) -> Pack:
         if not 0 <= pack < len(self):
             raise IndexError(f"pack {pack} of {len(self)}")
-        ids, labels = zip(*(self.samples[sample] for sample in self.layout[pack].tolist()), strict=True)
+        examples = self.layout[pack]
+        ids, labels = zip(*(self.samples[sample] for sample in self.samples_of(examples).tolist()), strict=True)
         lengths = np.array([len(sample) for sample in ids], dtype=np.int32)
-        return Pack(np.concatenate(ids), np.concatenate(labels), lengths)
+        numbers = {name: values[examples] for name, values in self.numbers.items()}
+        return Pack(np.concatenate(ids), np.concatenate(labels), lengths, numbers)
+
+    def samples_of(self, examples: np.ndarray) -> np.ndarray:
+        """The samples of Examples, those of each together."""
+        return (examples[:, None] * self.sequences + np.arange(self.sequences)).ravel()
+
+    @property
+    def examples(self) -> int:
+        """How many Examples the samples are, those of the other split among them."""
+        return len(self.samples) // self.sequences
 
     def where(self, pack: int) -> list[str]:
         """The places of the rows that a pack was made of, in order."""
-        return [self.samples.where(sample) for sample in self.layout[pack].tolist()]
+        return [self.samples.where(example * self.sequences) for example in self.layout[pack].tolist()]
 
     def order(self, seed: int, epoch: int, step: int) -> np.ndarray:
         """The indices of all packs in the order of one epoch, of which each step takes `step`."""
@@ -164,9 +182,17 @@ class Dataset(NamedTuple):
     key: str
 
 
-def write_packs(folder: Path, layouts: dict[str, Layout], lengths: np.ndarray, packed: bool) -> None:
-    """Writes the layouts of both splits; `lengths` (samples,) are those of the samples beside them."""
-    arrays: dict[str, Any] = {"packed": np.array(packed)}
+def write_packs(
+    folder: Path,
+    layouts: dict[str, Layout],
+    lengths: np.ndarray,
+    packed: bool,
+    sequences: int = 1,
+    numbers: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Writes the layouts of both splits, and the numbers of Examples; `lengths` (examples,) are theirs in tokens."""
+    arrays: dict[str, Any] = {"packed": np.array(packed), "sequences": np.array(sequences)}
+    arrays |= {f"{NUMBER}{name}": values for name, values in (numbers or {}).items()}
     for split, layout in layouts.items():
         arrays[f"{split}_samples"], arrays[f"{split}_starts"] = layout
         arrays[f"{split}_lengths"] = np.diff(np.concatenate([[0], np.cumsum(lengths[layout.samples])])[layout.starts])
@@ -183,6 +209,8 @@ def open_dataset(folder: Path) -> Dataset:
                 Layout(arrays[f"{split}_samples"], arrays[f"{split}_starts"]),
                 arrays[f"{split}_lengths"],
                 bool(arrays["packed"]),
+                int(arrays["sequences"]),
+                {name.removeprefix(NUMBER): arrays[name] for name in arrays if name.startswith(NUMBER)},
             )
             for split in SPLITS
         )

@@ -68,11 +68,11 @@ class Mapped(NamedTuple):
     held_out: bool
 
 
-def map_rows(feed: Feed, choice: Choice, report: Report) -> Iterator[list[Mapped]]:
+def map_rows(feed: Feed, choice: Choice, report: Report, takes: type[Row] = Conversation) -> Iterator[list[Mapped]]:
     """Batches of a feed's rows. Those that give nothing are counted in `report`, with the reason.
 
     Raises DataError where all of the first PROBE rows are malformed, or all rows of a shorter data set, and where one
-    is a preference pair: then it is not the rows that are wrong but the mapper.
+    is not of the type that the objective `takes`: then it is not the rows that are wrong but the mapper.
     """
     batch: list[Mapped] = []
     rows = malformed = 0
@@ -84,7 +84,7 @@ def map_rows(feed: Feed, choice: Choice, report: Report) -> Iterator[list[Mapped
         else:
             where = row.where
             found = _mapped(feed, row.values)
-            if isinstance(found, Conversation):
+            if isinstance(found, takes):
                 _take(found, where, feed, choice, batch, report)
                 if len(batch) == BATCH:
                     yield batch
@@ -92,8 +92,13 @@ def map_rows(feed: Feed, choice: Choice, report: Report) -> Iterator[list[Mapped
                 continue
             if isinstance(found, Preference):
                 raise DataError(
-                    f"{where}: mapper {_name(feed.mapper)} gives preference pairs: got a chosen and a rejected answer, "
-                    "and nothing learns from pairs yet; set its option take=chosen to train on the chosen answers"
+                    f"{where}: mapper {_name(feed.mapper)} gives preference pairs, and the objective trains on "
+                    "conversations; set objective.name=dpo, or the mapper's option take=chosen"
+                )
+            if isinstance(found, Conversation):
+                raise DataError(
+                    f"{where}: mapper {_name(feed.mapper)} gives conversations, and the objective trains on preference "
+                    "pairs; set mapper=preference for rows with two answers, or objective.name=sft"
                 )
             problem = found
         malformed += 1

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 
 class Pack(NamedTuple):
-    """Whole samples that lie one after another. `ids` and `labels` (T,) int32, `lengths` (samples,) int32, sum T."""
+    """The token sequences of whole Examples, one after another. `ids` and `labels` (T,) int32, `lengths` (sequences,)
+    int32, sum T. `numbers` has what else is known of the Examples, each (examples, ...)."""
 
     ids: np.ndarray
     labels: np.ndarray
     lengths: np.ndarray
+    numbers: Mapping[str, np.ndarray] = MappingProxyType({})
+
+    def sequences(self) -> list[Pack]:
+        """Each sequence as a pack of its own, without the numbers."""
+        ends = np.cumsum(self.lengths)
+        bounds = zip(ends - self.lengths, ends, strict=True)
+        return [Pack(self.ids[a:b], self.labels[a:b], np.array([b - a], dtype=np.int32)) for a, b in bounds]
 
 
 class Layout(NamedTuple):
-    """Which samples each pack holds: pack p has samples[starts[p]:starts[p + 1]]. Both int64."""
+    """Which Examples each pack holds: pack p has samples[starts[p]:starts[p + 1]]. Both int64."""
 
     samples: np.ndarray
     starts: np.ndarray

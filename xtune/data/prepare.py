@@ -22,7 +22,7 @@ from xtune.data.feed import Choice, Feed, Mapped, map_rows
 from xtune.data.pack import Layout, best_fit_decreasing, one_each
 from xtune.data.report import Report
 from xtune.data.workers import Results, encode_all
-from xtune.encoding.encoder import Encoder
+from xtune.encoding.encoder import PLAIN, Encoder, Recipe
 from xtune.encoding.outcome import Outcome
 from xtune.errors import DataError
 
@@ -43,6 +43,7 @@ def prepare(
     feeds: Sequence[Feed],
     encoder: Encoder,
     *,
+    recipe: Recipe = PLAIN,
     pack: bool = True,
     deduplicate: bool = False,
     holdout: float = 0.0,
@@ -51,9 +52,9 @@ def prepare(
 ) -> Prepared:
     """Reads, maps, encodes and packs all rows, or opens what was prepared before from the same content.
 
-    `pack` joins samples to packs of `encoder.max_length` tokens. `holdout` (0 to 1) is the share of rows kept for
-    evaluation, chosen by what the conversation says and nothing else. `deduplicate` drops conversations that were
-    there before. `cache_dir` defaults to the folder `data` of the cache.
+    `recipe` is the objective's. `pack` joins Examples to packs of `encoder.max_length` tokens for each sequence of an
+    Example. `holdout` (0 to 1) is the share of rows kept for evaluation, chosen by what the row says and nothing else.
+    `deduplicate` drops rows that were there before. `cache_dir` defaults to the folder `data` of the cache.
 
     A Rust tokenizer works in a thread a core, eight at most, or in as many as RAYON_NUM_THREADS says, whatever
     TOKENIZERS_PARALLELISM says; one written in Python gets a process a core. Memory holds a few numbers for each row,
@@ -68,10 +69,11 @@ def prepare(
     key = {
         "feeds": [_feed_identity(feed) for feed in feeds],
         "encoder": _encoder_identity(encoder),
+        "examples": [recipe.takes.__name__, recipe.sequences, function_identity(recipe.examples)],
         "settings": [pack, deduplicate, holdout, seed],
         "code": source_digest(prepare),
     }
-    build = partial(_build, feeds, encoder, Choice(deduplicate, holdout, seed), pack)
+    build = partial(_build, feeds, encoder, recipe, Choice(deduplicate, holdout, seed), pack)
     folder = cached(cache_dir or data_root(), combined(key), build)
     return Prepared(open_dataset(folder), Report.from_json(about(folder)["report"]))
 
@@ -96,37 +98,43 @@ def _encoder_identity(encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def _build(feeds: Sequence[Feed], encoder: Encoder, choice: Choice, pack: bool, folder: Path) -> dict[str, Any]:
+def _build(
+    feeds: Sequence[Feed], encoder: Encoder, recipe: Recipe, choice: Choice, pack: bool, folder: Path
+) -> dict[str, Any]:
     """Fills `folder` with samples and packs; returns what the cache tells of it."""
-    report = Report(pack_length=encoder.max_length if pack else None)
-    batches = (batch for feed in feeds for batch in map_rows(feed, choice, report))
-    table = _write_samples(batches, encoder, report, folder)
+    report = Report(pack_length=recipe.sequences * encoder.max_length if pack and encoder.max_length else None)
+    batches = (batch for feed in feeds for batch in map_rows(feed, choice, report, recipe.takes))
+    with closing(encode_all(batches, encoder, recipe)) as done:
+        table, numbers = _write_samples(_examples(done, report), report, folder)
     layouts = _lay_out(table, report)
-    write_packs(folder, layouts, table["length"], pack)
+    write_packs(folder, layouts, table["length"], pack, recipe.sequences, numbers)
     return {"report": report.to_json(), "data": [feed.source.name for feed in feeds]}
 
 
 def _write_samples(
-    batches: Iterable[list[Mapped]], encoder: Encoder, report: Report, folder: Path
-) -> dict[str, np.ndarray]:
-    """Writes every sample once; returns its length, learnt tokens, copies an epoch, split, and whether it is the first
-    of its row (a long plain text gives several), each (samples,).
+    examples: Iterator[tuple[Mapped, bool, Example]], report: Report, folder: Path
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Writes every Example's sequences once; returns its length, learnt tokens, copies an epoch, split, and whether it
+    is the first of its row (a long plain text gives several), and its own numbers, each (examples,).
     """
     table = {name: array("i") for name in ("length", "learnt", "copies", "held_out", "first")}
+    numbers: dict[str, array[float]] = {}
     started = told = monotonic()
-    with closing(encode_all(batches, encoder)) as done, SampleWriter(folder / SAMPLES) as writer:
-        examples = _examples(done, report)
+    with SampleWriter(folder / SAMPLES) as writer:
         while some := list(islice(examples, WRITTEN_AT_ONCE)):
-            tokens = [one.sequences[0] for _, _, one in some]
-            table["learnt"].extend(writer.write(tokens, [of.where for of, _, _ in some]).tolist())
-            table["length"].extend(len(one.ids) for one in tokens)
+            samples = [(tokens, of.where) for of, _, example in some for tokens in example.sequences]
+            learnt = writer.write(*zip(*samples, strict=True))
+            table["learnt"].extend(learnt.reshape(len(some), -1).sum(1).tolist())
+            table["length"].extend(sum(len(tokens.ids) for tokens in example.sequences) for _, _, example in some)
             table["copies"].extend(of.copies for of, _, _ in some)
             table["held_out"].extend(of.held_out for of, _, _ in some)
             table["first"].extend(first for _, first, _ in some)
+            for name in some[0][2].numbers:
+                numbers.setdefault(name, array("d")).extend(example.numbers[name] for _, _, example in some)
             if monotonic() - told > TELL_EVERY:
                 told = monotonic()
                 log.info("preparing data: %d rows, %d rows/s", report.read, report.read / (told - started))
-    return {name: np.array(column) for name, column in table.items()}
+    return tuple({name: np.array(column) for name, column in columns.items()} for columns in (table, numbers))  # type: ignore[return-value]
 
 
 def _examples(done: Iterable[tuple[list[Mapped], Results]], report: Report) -> Iterator[tuple[Mapped, bool, Example]]:

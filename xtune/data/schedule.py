@@ -88,6 +88,6 @@ def fingerprint(packs: Any) -> str:
     """A hash of every id, label and border of `packs`: equal only for the same data in the same order."""
     digest = hashlib.sha256(str(len(packs)).encode())
     for index in range(len(packs)):
-        for part in packs[index]:
+        for part in packs[index][:3]:  # ids, labels and borders
             digest.update(np.ascontiguousarray(part, dtype=np.int32).tobytes())
     return digest.hexdigest()

@@ -15,7 +15,7 @@ from threading import Lock
 
 from xtune.conversation import Row
 from xtune.data.feed import Mapped
-from xtune.encoding.encoder import Encoded, Encoder
+from xtune.encoding.encoder import PLAIN, Encoded, Encoder, Recipe
 from xtune.environment import variable
 from xtune.errors import DataError
 from xtune.sources.row import well_formed
@@ -28,11 +28,11 @@ Results = list[Encoded | DataError]
 
 
 def encode_all(
-    batches: Iterable[list[Mapped]], encoder: Encoder
+    batches: Iterable[list[Mapped]], encoder: Encoder, recipe: Recipe = PLAIN
 ) -> Generator[tuple[list[Mapped], Results], None, None]:
     """Batches with what became of their rows, in order. Workers end when it does, or when it is closed."""
     waiting: deque[tuple[list[Mapped], Future[Results]]] = deque()
-    with _quick_process(), _workers(encoder) as (submit, most):
+    with _quick_process(), _workers(encoder, recipe) as (submit, most):
         for batch in batches:
             waiting.append((batch, submit(batch)))
             if len(waiting) > most:
@@ -43,7 +43,7 @@ def encode_all(
 
 
 @contextmanager
-def _workers(encoder: Encoder) -> Iterator[tuple[Callable[[list[Mapped]], Future[Results]], int]]:
+def _workers(encoder: Encoder, recipe: Recipe) -> Iterator[tuple[Callable[[list[Mapped]], Future[Results]], int]]:
     """How to hand a batch to a worker, and how many may be under way: threads, for Rust lets go of the interpreter's
     lock.
 
@@ -52,10 +52,10 @@ def _workers(encoder: Encoder) -> Iterator[tuple[Callable[[list[Mapped]], Future
     if getattr(encoder.tokenizer, "is_fast", True) or sys.platform != "linux":
         count = _rust_threads()
         with ThreadPoolExecutor(count) as threads:
-            yield lambda batch: threads.submit(_encode_batch, encoder, batch), 2 * count
+            yield lambda batch: threads.submit(_encode_batch, encoder, recipe, batch), 2 * count
         return
     count = _cores()
-    with ProcessPoolExecutor(count, get_context("fork"), _start_worker, (encoder,)) as processes:
+    with ProcessPoolExecutor(count, get_context("fork"), _start_worker, (encoder, recipe)) as processes:
         yield lambda batch: processes.submit(_encode_in_worker, batch), 2 * count
 
 
@@ -100,33 +100,33 @@ def _quick_process() -> Iterator[None]:
                 _SETTINGS.close()
 
 
-_OF_WORKER: list[Encoder] = []  # in a worker process, its encoder: sent once, not with each batch
+_OF_WORKER: list[tuple[Encoder, Recipe]] = []  # in a worker process, encoder and recipe: sent once, not with each batch
 
 
-def _start_worker(encoder: Encoder) -> None:
+def _start_worker(encoder: Encoder, recipe: Recipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends the pool
-    _OF_WORKER[:] = [encoder]
+    _OF_WORKER[:] = [(encoder, recipe)]
 
 
 def _encode_in_worker(batch: list[Mapped]) -> Results:
-    return _encode_batch(_OF_WORKER[0], batch)
+    return _encode_batch(*_OF_WORKER[0], batch)
 
 
-def _encode_batch(encoder: Encoder, batch: list[Mapped]) -> Results:
+def _encode_batch(encoder: Encoder, recipe: Recipe, batch: list[Mapped]) -> Results:
     """All in one call; where that fails, one by one, so that only the row at fault is lost."""
     try:
-        return list(encoder.encode_batch([one.row for one in batch]))
+        return list(recipe.examples([one.row for one in batch], encoder))
     except Exception:  # what a tokenizer raises for text it cannot take depends on what it is written in
-        return [_encode_one(encoder, one.row, one.where) for one in batch]
+        return [_encode_one(encoder, recipe, one.row, one.where) for one in batch]
 
 
-def _encode_one(encoder: Encoder, row: Row, where: str) -> Encoded | DataError:
+def _encode_one(encoder: Encoder, recipe: Recipe, row: Row, where: str) -> Encoded | DataError:
     """The DataError of a row that cannot be encoded is its result, unless the policy is to stop at it."""
     for turn in (turn for part in row.parts for turn in part.turns):
         if not isinstance(turn.text, str) or not well_formed(turn.text):
             return DataError(f"a turn's text is not well-formed Unicode: got {turn.text!r:.60}; clean it")
     try:
-        return encoder.encode_batch([row])[0]
+        return recipe.examples([row], encoder)[0]
     except DataError as error:
         if encoder.too_long == "error":
             raise DataError(f"{where}: {error}") from error

@@ -5,7 +5,7 @@ How a conversation becomes ids is in `assembly`; here it is judged: whole, made 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -166,6 +166,22 @@ def _split(tokens: Tokens, length: int | None) -> Iterator[Tokens]:
     length = length or len(tokens.ids)
     for begin in range(0, len(tokens.ids), length):
         yield Tokens(*(part[begin : begin + length] for part in tokens))
+
+
+def encode_rows(rows: Sequence[Row], encoder: Encoder) -> Sequence[Encoded]:
+    """Each row's conversations as one Example."""
+    return encoder.encode_batch(rows)
+
+
+class Recipe(NamedTuple):
+    """How Examples are made of rows: of which type rows have to be, by what function, with how many sequences each."""
+
+    takes: type[Row] = Conversation
+    examples: Callable[[Sequence[Row], Encoder], Sequence[Encoded]] = encode_rows
+    sequences: int = 1
+
+
+PLAIN = Recipe()
 
 
 class _Controls(dict[str, Control | None]):

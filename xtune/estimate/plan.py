@@ -76,10 +76,13 @@ def with_own_sizes(run: Run) -> Run:
     return replace(run, model=replace(run.model, path=str(folder), config=found, parameters=parameters))
 
 
-def setting_of(config: Config, gpus: int, gpu_gib: float) -> Setting:
-    """A config's Setting on `gpus` GPUs of `gpu_gib` GiB. "auto" is bfloat16 on a GPU and float32 on the CPU."""
+def setting_of(config: Config, gpus: int, gpu_gib: float, sequences: int = 1) -> Setting:
+    """A config's Setting on `gpus` GPUs of `gpu_gib` GiB. "auto" is bfloat16 on a GPU and float32 on the CPU.
+
+    `sequences` is how many token sequences an Example of the objective has.
+    """
     width = {"auto": 2 if gpus else 4, "float32": 4}.get(config.model.dtype, 2)
-    tokens = config.train.batch_size * config.max_length
+    tokens = config.train.batch_size * config.max_length * sequences
     return Setting(tokens, width, gpus, gpu_gib, config.train.gradient_checkpointing, config.train.batch_size)
 
 

@@ -16,32 +16,51 @@ from xtune.dist import ranks
 from xtune.distributed.parallel import Parallel
 
 if TYPE_CHECKING:
+    from xtune.data.collate import Batch
     from xtune.generate.session import Session
+    from xtune.objectives.objective import Objective
 
 log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
-def held_out_loss(
-    parallel: Parallel, packs: Any, collate: Callable[[Sequence[Any]], Any], batch_size: int
-) -> dict[str, Any]:
-    """Mean loss over the learnt tokens of `packs`, and its exponential, the perplexity. The ranks share the work."""
+def forward_all(
+    parallel: Parallel, packs: Any, collate: Callable[[Sequence[Any]], Batch], batch_size: int
+) -> Iterator[tuple[list[int], Batch, Tensor]]:
+    """This rank's share of `packs`: indices, their batch, and the log-probabilities of its labels, without a graph.
+
+    Sharded models need every rank in every forward: one that has nothing left takes part with an idle batch.
+    """
     size, count = batch_size, ranks.world_size()
-    rounds = math.ceil(len(packs) / (size * count))
-    total = torch.zeros((), dtype=torch.float64, device=ranks.device())
-    learnt = 0
     parallel.module.eval()
-    for number in range(rounds):
+    for number in range(math.ceil(len(packs) / (size * count))):
         start = (number * count + ranks.rank()) * size
-        chosen = [packs[index] for index in range(start, min(start + size, len(packs)))]
-        batch = collate(chosen or [packs[0]])  # sharded models need every rank in every forward
-        loss = -parallel.module(batch.model_inputs(), batch.labels_BT).sum()
-        if chosen:
-            total += loss
-            learnt += batch.trained
-    loss_sum, tokens = ranks.sums(total, learnt)
-    mean = loss_sum / max(tokens, 1)
-    return {"loss": mean, "perplexity": math.exp(min(mean, 700.0)), "learnt": int(tokens)}
+        chosen = list(range(start, min(start + size, len(packs))))
+        batch = collate([packs[index] for index in chosen or [0]])
+        batch = batch if chosen else batch.idle()
+        yield chosen, batch, parallel.module(batch.model_inputs(), batch.labels_BT)
+
+
+@torch.no_grad()
+def held_out_loss(
+    parallel: Parallel,
+    objective: Objective,
+    packs: Any,
+    collate: Callable[[Sequence[Any]], Batch],
+    batch_size: int,
+) -> dict[str, Any]:
+    """The mean loss of `packs`, and the objective's figures. The ranks share the work."""
+    totals = torch.zeros(1 + len(objective.metrics), dtype=torch.float64, device=ranks.device())
+    weight = trained = 0
+    for _, batch, log_probs in forward_all(parallel, packs, collate, batch_size):
+        loss, metrics = objective.loss(log_probs, batch)
+        totals += torch.stack([loss, *(metrics[name] for name in objective.metrics)])
+        weight, trained = weight + objective.weight(batch), trained + batch.trained
+    *sums, weight_sum, trained_sum = ranks.sums(*totals, weight, trained)
+    loss, *means = (total / max(weight_sum, 1) for total in sums)
+    figures = objective.figures(loss, dict(zip(objective.metrics, means, strict=True)))
+    counts = {"learnt": int(trained_sum), "trained": int(trained_sum), objective.unit: int(weight_sum)}
+    return {"loss": loss, **figures, **counts}
 
 
 @torch.no_grad()

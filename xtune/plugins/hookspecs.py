@@ -1,4 +1,4 @@
-"""The six hooks by which components come in, the built-in ones and those of plugins alike.
+"""The seven hooks by which components come in, the built-in ones and those of plugins alike.
 
 A plugin is a distribution with an entry point in the group `xtune` that names a module (or object) with functions of
 these names, marked with `xtune.hookimpl`. Each takes one registry, which has the built-in components already, and adds
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xtune.registry import ConfigRegistry, Registry
 
 PROJECT = "xtune"
-API_VERSION = "1.1"
+API_VERSION = "1.2"
 """Of the hooks and the public API. A changed or removed signature raises the first number, an added one the second."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -40,6 +40,11 @@ def register_mappers(mappers: Registry[Any]) -> None:
 @hookspec
 def register_strategies(strategies: Registry[Any]) -> None:
     """Adds strategies, of tuning or of distribution: `strategies.add("lora", Lora)`."""
+
+
+@hookspec
+def register_objectives(objectives: Registry[Any]) -> None:
+    """Adds objectives, what is learnt from a row: `objectives.add("sft", Sft)`."""
 
 
 @hookspec

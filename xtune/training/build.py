@@ -26,13 +26,17 @@ from xtune.models.load import pick_dtype
 from xtune.training.forward import LogProbModel
 from xtune.training.layers import compile_layers, use_checkpointing
 from xtune.training.optim import build_optimizer
+from xtune.training.reference import load_reference, reference_log_probs
 from xtune.training.schedule import lr_factor, warmup_length
 from xtune.tuning import Full
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from xtune.callbacks.callback import Hook
     from xtune.checkpoints.journal import Journals
     from xtune.config.schema import Config, OptimizerSettings
+    from xtune.data.dataset import Dataset
     from xtune.distributed.parallel import Parallel
     from xtune.run import Run
 
@@ -65,8 +69,8 @@ def build_parallel(run: Run, model: torch.nn.Module, plan: Plan) -> Parallel:
     """The model with its loss and its optimizer, spread as the distributed strategy says."""
     settings = run.config
     dtype = pick_dtype(settings.model.dtype, ranks.device())
-    module = LogProbModel(model, dtype=dtype, summed=True, neftune_alpha=settings.train.neftune_alpha)
-    tokens = settings.train.batch_size * settings.max_length
+    module = LogProbModel(model, dtype=dtype, summed=run.objective.summed, neftune_alpha=settings.train.neftune_alpha)
+    tokens = settings.train.batch_size * settings.max_length * run.objective.sequences
     use_checkpointing(model, settings.train.gradient_checkpointing, tokens=tokens, device=ranks.device())
     micro_batches = plan.steps * settings.train.accumulate
     compile_layers(model, settings.train.compile, micro_batches=micro_batches, device=ranks.device())
@@ -104,23 +108,35 @@ def build_schedule(config: Config, steps: int) -> Callable[[int], float]:
     )
 
 
-def build_collate(model: Any, tokenizer: Any) -> Callable[[Sequence[Any]], Any]:
+def build_collate(model: Any, tokenizer: Any, sequences: int = 1) -> Callable[[Sequence[Any]], Any]:
     """Packs -> a Batch on this rank's device, in the form that the model's attention takes."""
     pad_id = padding_id(tokenizer)
     attention, device = model.config._attn_implementation, ranks.device()
-    return lambda packs: collate(packs, pad_id=pad_id, attention=attention).to(device)
+    return lambda packs: collate(packs, pad_id=pad_id, attention=attention, sequences=sequences).to(device)
+
+
+def build_reference(
+    run: Run, parallel: Parallel, dataset: Dataset, batch: Callable[[Sequence[Any]], Any], checkpoint: Path | None
+) -> np.ndarray | None:
+    """What the objective compares with: by the model as it is now, or by that of the run that goes on."""
+    if not run.objective.needs_reference:
+        return None
+    if checkpoint is not None:
+        return load_reference(checkpoint)
+    return reference_log_probs(parallel, [dataset.train, dataset.held_out], batch, run.config.train.batch_size)
 
 
 def build_measure(
-    config: Config, parallel: Parallel, held_out: Any, batch: Callable[[Sequence[Any]], Any]
+    run: Run, parallel: Parallel, held_out: Any, batch: Callable[[Sequence[Any]], Any]
 ) -> Callable[[], dict[str, Any]] | None:
     """The evaluation on held-out packs; None where nothing is held out."""
+    config = run.config
     if not config.evaluation.holdout:
         return None
     if not len(held_out):
         log.warning("nothing is evaluated: no row fell into evaluation.holdout=%s", config.evaluation.holdout)
         return None
-    return partial(held_out_loss, parallel, held_out, batch, config.train.batch_size)
+    return partial(held_out_loss, parallel, run.objective, held_out, batch, config.train.batch_size)
 
 
 def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], Rows]:

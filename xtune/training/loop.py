@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,27 +12,27 @@ import torch
 
 from xtune.callbacks.callback import Hook
 from xtune.checkpoints.journal import Journal
-from xtune.conversation import IGNORE
-from xtune.data.schedule import Plan, seed_everything
+from xtune.data.schedule import seed_everything
 from xtune.dist import ranks
 from xtune.distributed.parallel import Parallel
 from xtune.errors import XtuneError
 from xtune.evaluation.evaluator import Verdict
+from xtune.objectives.objective import Objective
 from xtune.training.interrupts import Interrupts
+from xtune.training.steps import Step, Steps
 
 
 @dataclass
 class Loop:
-    """Trains `parallel` on the packs of `plan`, from step `start` to the last.
+    """Trains `parallel` on `steps`, from step `start` to the last.
 
-    One gradient: a step's loss is the sum over its learnt tokens, in all micro-batches and ranks, divided by their
-    number. So it does not matter how the step is split, or how unevenly its tokens lie.
+    One gradient: a step's loss is the objective's sum over all micro-batches and ranks, divided by the sum of its
+    weights (trained tokens, pairs). So it does not matter how the step is split, or how unevenly its tokens lie.
     """
 
     parallel: Parallel
-    plan: Plan
-    collate: Callable[[Sequence[Any]], Any]
-    """Packs -> Batch on this rank's device."""
+    steps: Steps
+    objective: Objective
     lr_factor: Callable[[int], float]
     seed: int
     metrics: Journal
@@ -47,13 +47,14 @@ class Loop:
 
     def run(self, start: int = 0) -> str:
         """Runs to the end, or until it should stop. Returns why: "finished", "early stop" or a signal's name."""
-        total = self.plan.steps
+        total = len(self.steps)
+        batches = self.steps.start(start)
         if start == 0:
             self.evaluate(0)
         reason = "finished"
         with Interrupts() as interrupts:
             for step in range(start, total):
-                self.metrics.append(row := self.train_step(step))
+                self.metrics.append(row := self.train_step(step, batches))
                 for hook in self.hooks:
                     hook.stepped(row)
                 done = step + 1
@@ -72,60 +73,54 @@ class Loop:
         return reason
 
     def _due(self, done: int, every: int) -> bool:
-        return done == self.plan.steps or done % every == 0
+        return done == len(self.steps) or done % every == 0
 
-    def train_step(self, step: int) -> dict[str, Any]:
-        """One update of the weights; `step` counts from 0. Returns the step's row of the metrics, from 1.
+    def train_step(self, step: int, batches: Iterator[Step]) -> dict[str, Any]:
+        """One update of the weights, by the next of `batches`; `step` counts from 0. Returns the step's row of the
+        metrics, from 1.
 
         Raises XtuneError for a loss or gradient that is not finite, before it reaches the weights.
         """
         begin = time.perf_counter()
         seed_everything(self.seed, step, ranks.rank())
-        batches = self.batches(step)
-        learnt, tokens = ranks.sums(sum(b.trained for b, _ in batches), sum(count for _, count in batches))
+        micro_batches = next(batches)
+        counted = [(self.objective.weight(batch), batch.trained, batch.tokens) for batch in micro_batches]
+        weight, trained, tokens = ranks.sums(*map(sum, zip(*counted, strict=True)))
         self.parallel.module.train()
-        losses = []
-        for number, (batch, _) in enumerate(batches, start=1):
-            last = number == len(batches)
+        losses, metrics = [], []
+        for number, batch in enumerate(micro_batches, start=1):
+            last = number == len(micro_batches)
             with self.parallel.micro_batch(last=last):
-                loss = -self.parallel.module(batch.model_inputs(), batch.labels_BT).sum() / max(learnt, 1)
+                log_probs = self.parallel.module(batch.model_inputs(), batch.labels_BT)
+                total, found = self.objective.loss(log_probs, batch)
+                loss = total / max(weight, 1)
                 self.parallel.backward(loss, last=last)
             losses.append(loss.detach())
-        (mean,) = ranks.sums(torch.stack(losses).double().sum())
+            metrics.append([found[name] for name in self.objective.metrics])
+        sums = [torch.stack(parts).double().sum() for parts in (losses, *zip(*metrics, strict=True))]
+        mean, *figures = ranks.sums(*sums)
         if not math.isfinite(mean):
-            bad = [batch for (batch, _), loss in zip(batches, losses, strict=True) if not loss.isfinite()]
+            bad = [batch for batch, loss in zip(micro_batches, losses, strict=True) if not loss.isfinite()]
             self._complain(step, mean, bad)
         factor = self.lr_factor(step)
         for group in self.parallel.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         norm = self.parallel.update()
         if not math.isfinite(norm):
-            self._complain(step, norm, [batch for batch, _ in batches], what="gradient norm")
+            self._complain(step, norm, micro_batches, what="gradient norm")
         return {
             "step": step + 1,
             "loss": mean,
+            **{name: figure / max(weight, 1) for name, figure in zip(self.objective.metrics, figures, strict=True)},
             "lr": self.parallel.optimizer.param_groups[0]["lr"],
             "grad_norm": norm,
             "tokens": int(tokens),
-            "learnt": int(learnt),
+            "learnt": int(trained),  # what `trained` was called before; for readers of older journals
+            "trained": int(trained),
+            self.objective.unit: int(weight),
             "seconds": round(time.perf_counter() - begin, 4),
             "memory_gib": round(memory_gib(), 3),
         }
-
-    def batches(self, step: int) -> list[tuple[Any, int]]:
-        """This rank's micro-batches of a step, each with its number of tokens without padding.
-
-        A rank that has nothing in one of them takes part with a pack of which nothing is learnt.
-        """
-        result = []
-        for indices in self.plan.micro_batches(step, ranks.rank()):
-            if len(indices):
-                packs = [self.plan.packs[int(index)] for index in indices]
-                result.append((self.collate(packs), sum(len(pack.ids) for pack in packs)))
-            else:
-                pack = self.plan.packs[int(self.plan.step_packs(step)[0])]
-                result.append((self.collate([pack._replace(labels=pack.labels * 0 + IGNORE)]), 0))
-        return result
 
     def _complain(self, step: int, value: float, batches: list[Any], what: str = "loss") -> None:
         texts = [text for rank in ranks.gather([self.describe(batch) for batch in batches]) for text in rank]

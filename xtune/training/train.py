@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,15 @@ from xtune.resolve import resolve
 from xtune.run import Run
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from xtune.callbacks.callback import Hook
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left. `metrics` has a row a step: step, loss, lr, tokens, learnt, grad_norm, seconds, memory_gib.
+    """What a run left. `metrics` has a row a step: step, loss, lr, tokens, trained, grad_norm, seconds,
+    memory_gib, and the objective's own.
 
     `reason` is "finished", "early stop", or the name of the signal that stopped it. `checkpoint` is the newest one.
     """
@@ -64,6 +67,8 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None) -> Result:
     from xtune.checkpoints.save import Saver, load_training_state
     from xtune.training import build
     from xtune.training.loop import Loop
+    from xtune.training.reference import with_reference
+    from xtune.training.steps import PackedSteps
     from xtune.training.versions import describe_run
 
     config = run.config
@@ -76,25 +81,27 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None) -> Result:
     model = build.build_model(run, source)
     parallel = build.build_parallel(run, model, plan)
     start = load_training_state(parallel, source) if source is not None else 0
-    batch = build.build_collate(model, tokenizer)
+    batch = build.build_collate(model, tokenizer, run.objective.sequences)
+    reference = build.build_reference(run, parallel, prepared.dataset, batch, source)
+    dataset = with_reference(prepared.dataset, reference)
     hooks = build_hooks(config)
     with Journals.opened(work_dir, keep_to=start, write=ranks.rank() == 0) as journals:
         ask = build.build_ask(run, parallel, tokenizer)
         choose = build.build_choose(run, parallel, tokenizer, choices)
-        measure = build.build_measure(config, parallel, prepared.dataset.held_out, batch)
+        measure = build.build_measure(run, parallel, dataset.held_out, batch)
         evaluator = build.build_evaluator(config, measure, ask, choose, journals, hooks)
         saver = Saver(
             work_dir=work_dir,
             parallel=parallel,
             keep=config.checkpoint.keep,
-            describe=partial(write_description, run=run, about=about),
+            describe=partial(write_description, run=run, about=about, reference=reference),
             journals=journals,
             best=lambda: evaluator.best,
         )
         loop = Loop(
             parallel=parallel,
-            plan=plan,
-            collate=batch,
+            steps=PackedSteps(replace(plan, packs=dataset.train), batch),
+            objective=run.objective,
             lr_factor=build.build_schedule(config, plan.steps),
             seed=config.seed,
             metrics=journals.metrics,
@@ -106,7 +113,9 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None) -> Result:
             hooks=hooks,
         )
         rows = {name: journal.rows for name, journal in journals._asdict().items()}
-        facts = RunFacts(work_dir, start, plan.steps, {**about, "summary": summary(about, model)}, **rows)
+        facts = RunFacts(
+            work_dir, start, plan.steps, run.objective, {**about, "summary": summary(about, model)}, **rows
+        )
         reason = run_with_hooks(hooks, facts, partial(loop.run, start))
         ranks.barrier()
         return Result(work_dir=work_dir, reason=reason, checkpoint=list_checkpoints(work_dir)[-1], **rows)
@@ -137,11 +146,16 @@ def build_hooks(config: Config) -> list[Hook]:
     return [ProgressHook(), ReportHook(), *visualizers]
 
 
-def write_description(folder: Path, *, run: Run, about: dict[str, Any]) -> None:
-    """Writes into a checkpoint what its weights are of: template, config, versions, plugins, data."""
+def write_description(folder: Path, *, run: Run, about: dict[str, Any], reference: np.ndarray | None = None) -> None:
+    """Writes into a checkpoint what its weights are of: template, config, versions, plugins, data, and what the
+    objective compares with.
+    """
     from xtune.checkpoints.checkpoint import CONFIG_FILE, RUN_FILE, write_json
     from xtune.templates.store import save_template
+    from xtune.training.reference import save_reference
 
+    if reference is not None:
+        save_reference(reference, folder)
     save_template(run.template, folder)
     write_json(folder / CONFIG_FILE, about["config"])
     write_json(folder / RUN_FILE, {key: value for key, value in about.items() if key != "config"})

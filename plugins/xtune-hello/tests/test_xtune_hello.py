@@ -10,6 +10,7 @@ ADDED = {
     "templates": {"hello"},
     "mappers": {"hello"},
     "strategies": {"hello_norms"},
+    "objectives": {"hello_focal"},
     "configs": {"hello_demo"},
     "commands": {"hello"},
 }
@@ -36,11 +37,21 @@ def test_the_strategy_trains_norms_only():
     assert [name for name, weight in model.named_parameters() if weight.requires_grad] == ["norm.weight", "norm.bias"]
 
 
+def test_the_objective_is_cross_entropy_where_gamma_is_zero():
+    import torch
+
+    focal = xtune.components().objectives["hello_focal"]
+    log_probs = torch.tensor([-0.1, -2.0])
+    assert float(focal(gamma=0.0).loss(log_probs, None)[0]) == pytest.approx(2.1)
+    assert float(focal().loss(log_probs, None)[0]) < 2.1
+
+
 def test_the_config_names_what_there_is():
     config = xtune.load_config("hello_demo")
     found = xtune.components()
     assert found.models[config.model.name].path == config.model.path
     assert config.template in found.templates and config.tuning.name in found.strategies
+    assert config.objective.name in found.objectives
 
 
 def test_the_command(capsys):

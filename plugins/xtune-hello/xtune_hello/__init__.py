@@ -32,6 +32,13 @@ def register_strategies(strategies):
 
 
 @hookimpl
+def register_objectives(objectives):
+    from xtune_hello.objective import Focal
+
+    objectives.add("hello_focal", Focal)
+
+
+@hookimpl
 def register_configs(configs):
     configs.add_package("xtune_hello.configs")
 

@@ -2,6 +2,7 @@
 
 model = dict(name="hello_135m", path="HuggingFaceTB/SmolLM2-135M-Instruct")
 template = "hello"
+objective = dict(name="hello_focal")
 tuning = dict(name="hello_norms")
 data = [dict(path="package:xtune_hello/rows.jsonl", mapper="hello", options=dict(name="name"))]
 max_length = 128
