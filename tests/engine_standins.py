@@ -130,7 +130,7 @@ def tiny_config(
     tuning: dict[str, Any] | None = None, distributed: str | dict[str, Any] = "auto", **sections: Any
 ) -> Any:
     values: dict[str, Any] = {
-        "model": {"name": "tiny", "path": "tiny"},
+        "model": {"name": "tiny", "path": "no-owner/tiny"},
         "template": "tiny",
         "tuning": tuning or {"name": "full"},
         "distributed": distributed,

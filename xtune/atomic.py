@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all.
+"""Files and folders that appear whole or not at all, and digests of what is in them.
 
 Each is written beside its place, in the same folder, and renamed at the end. A reader sees the old one or the new one;
 an error, a full disk or Ctrl-C leaves the old one and nothing else. A link in that place is replaced, never followed.
@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOCK = ".lock"
+_CHUNK = 1 << 22
 RUST = re.compile(r"\(os error (\d+)\)$")
 
 
@@ -138,3 +139,21 @@ def system_error(error: BaseException) -> OSError | None:
         return error
     found = RUST.search(str(error).strip())
     return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+
+
+def text_digest(text: str | bytes) -> str:
+    """128 bits of xxHash3, in hexadecimal: against accidents, not against forgers."""
+    import xxhash
+
+    return xxhash.xxh3_128_hexdigest(text.encode() if isinstance(text, str) else text)
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a file's bytes, read in pieces."""
+    import xxhash
+
+    state = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            state.update(piece)
+    return state.hexdigest()

@@ -10,10 +10,18 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from xtune.checkpoints.checkpoint import CONFIG_FILE, RUN_FILE, discard, find_checkpoint, list_checkpoints
+from xtune.checkpoints.checkpoint import (
+    CONFIG_FILE,
+    RUN_FILE,
+    discard,
+    find_checkpoint,
+    list_checkpoints,
+    read_manifest,
+)
 from xtune.data.order import SHUFFLED
 from xtune.dist import ranks
-from xtune.errors import CheckpointError
+from xtune.errors import CheckpointError, XtuneError
+from xtune.models.identity import refuse_other_base
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +44,9 @@ SAID = ("train.epochs", "train.max_steps", "train.compile", "distributed")
 """Sound, but from here on the run is another one than if it had gone on: that is said."""
 
 
-def find_source(work_dir: Path, resume: str | Path | None, about: dict[str, Any]) -> Path | None:
+def find_source(
+    work_dir: Path, resume: str | Path | None, about: dict[str, Any], *, other_base: bool = False
+) -> Path | None:
     """The checkpoint to go on from, compared with what this run is; None to start from the beginning.
 
     The first rank looks, so that all ranks take the same one. Checkpoints of the work dir after it are deleted: they
@@ -45,11 +55,11 @@ def find_source(work_dir: Path, resume: str | Path | None, about: dict[str, Any]
     if resume is None:
         return None
     found: Path | None = None
-    problem: CheckpointError | None = None
+    problem: XtuneError | None = None
     if ranks.rank() == 0:
         try:
-            found = _find(work_dir, resume, about)
-        except CheckpointError as error:
+            found = _find(work_dir, resume, about, other_base)
+        except XtuneError as error:
             problem = error
     found, problem = ranks.gather((found, problem))[0]
     if problem is not None:
@@ -57,7 +67,7 @@ def find_source(work_dir: Path, resume: str | Path | None, about: dict[str, Any]
     return found
 
 
-def _find(work_dir: Path, resume: str | Path, about: dict[str, Any]) -> Path | None:
+def _find(work_dir: Path, resume: str | Path, about: dict[str, Any], other_base: bool) -> Path | None:
     if resume == "auto" and not list_checkpoints(work_dir):
         log.info("nothing to resume in %s: starting from the beginning", work_dir)
         return None
@@ -71,6 +81,9 @@ def _find(work_dir: Path, resume: str | Path, about: dict[str, Any]) -> Path | N
     )
     check_data(before["data"]["fingerprint"], about["data"]["fingerprint"])
     check_order(before["data"], about["data"])
+    if read_manifest(found)["weights"] == "adapter":  # full tuning keeps nothing of its base
+        path = about["config"]["model"]["path"]
+        refuse_other_base(f"checkpoint {found}", before.get("base"), path, other_base=other_base)
     mine = list_checkpoints(work_dir)
     if found.resolve() in [path.resolve() for path in mine]:
         for later in mine[[path.resolve() for path in mine].index(found.resolve()) + 1 :]:

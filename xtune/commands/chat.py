@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", type=given, help="model or adapter folder, GGUF file or hub id")
     parser.add_argument("--adapter", metavar="DIR", type=given, help="adapter to load on top of the model")
+    parser.add_argument(
+        "--other-base", action="store_true", help="allow a model with other weights than the adapter was trained on"
+    )
     parser.add_argument("--bits", type=int, choices=[4, 8], help="load the model in 4 or 8 bits")
     parser.add_argument(
         "--dtype",
@@ -54,6 +57,7 @@ def run(args: Namespace) -> int:
         bits=args.bits,
         template=args.prompt_template,
         dtype=args.dtype,
+        other_base=args.other_base,
     )
     session.system = args.system
     session.max_new_tokens = args.max_new_tokens

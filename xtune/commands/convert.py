@@ -30,6 +30,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=["auto", "float32", "bfloat16", "float16"],
         help="dtype of the merged weights (auto: the one the base is stored in)",
     )
+    merge_.add_argument(
+        "--other-base", action="store_true", help="allow a model with other weights than the adapter was trained on"
+    )
     merge_.set_defaults(convert=merge)
     layout_ = kinds.add_parser("layout", help="an InternLM, Qwen-1, ChatGLM or Baichuan model to another layout")
     layout_.add_argument("model", metavar="MODEL", type=given, help="the model: folder or hub id")
@@ -82,7 +85,8 @@ def pth_to_hf(args: Namespace) -> None:
 def merge(args: Namespace) -> None:
     from xtune.export import merge as convert
 
-    convert.merge(args.model, args.adapter, args.out, dtype=args.dtype, layout=args.layout, force=args.force)
+    choices = {"dtype": args.dtype, "layout": args.layout, "force": args.force, "other_base": args.other_base}
+    convert.merge(args.model, args.adapter, args.out, **choices)
     print(f"{args.model} + {args.adapter} -> {args.out}")
 
 

@@ -35,6 +35,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="go on from a checkpoint: auto (the newest good one of the work dir) or its folder",
     )
     parser.add_argument(
+        "--other-base", action="store_true", help="resume an adapter on a base model with other weights than it had"
+    )
+    parser.add_argument(
         "--deepspeed", metavar="NAME|JSON", type=given, help="a DeepSpeed strategy by name, or its JSON file"
     )
     parser.add_argument(
@@ -62,7 +65,7 @@ def run(args: Namespace) -> int:
     quiet_libraries()
     work_dir = work_dir_from(args)
     check(config, work_dir)
-    result = train(config, work_dir, resume=args.resume)
+    result = train(config, work_dir, resume=args.resume, other_base=args.other_base)
     if rank_environment().get("RANK", "0") == "0":
         print(f"{ENDINGS.get(result.reason, f'stopped by {result.reason}, go on with --resume')}: {result.checkpoint}")
         if (report := work_dir / "report.html").exists():

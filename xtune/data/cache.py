@@ -14,8 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xtune.atomic import whole_folder
-from xtune.data.content import file_digest, text_digest
+from xtune.atomic import file_digest, text_digest, whole_folder
 from xtune.errors import DataError
 from xtune.paths import cache_root
 

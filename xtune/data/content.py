@@ -9,28 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xtune.atomic import file_digest, text_digest
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-_CHUNK = 1 << 22
-
-
-def text_digest(text: str | bytes) -> str:
-    """128 bits of xxHash3, in hexadecimal: against accidents, not against forgers."""
-    import xxhash
-
-    return xxhash.xxh3_128_hexdigest(text.encode() if isinstance(text, str) else text)
-
-
-def file_digest(path: Path) -> str:
-    """The digest of a file's bytes, read in pieces."""
-    import xxhash
-
-    state = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
-            state.update(piece)
-    return state.hexdigest()
 
 
 def combined(parts: dict[str, Any]) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from xtune.atomic import text_digest
 from xtune.conversation import Conversation, Preference, Row, Turn
-from xtune.data.content import text_digest
 from xtune.encoding.outcome import Outcome
 from xtune.errors import DataError
 

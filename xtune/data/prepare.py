@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xtune.atomic import file_digest
 from xtune.conversation import Example
 from xtune.data.cache import about, cached, data_root
-from xtune.data.content import combined, file_digest, function_identity, source_digest, tokenizer_identity
+from xtune.data.content import combined, function_identity, source_digest, tokenizer_identity
 from xtune.data.dataset import SAMPLES, Dataset, SampleWriter, open_dataset, write_packs
 from xtune.data.feed import Choice, Feed, Mapped, map_rows
 from xtune.data.pack import Layout, best_fit_decreasing, one_each

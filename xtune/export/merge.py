@@ -10,6 +10,7 @@ from xtune.export.folder import whole_folder
 from xtune.export.layout import Layout, save_layout, save_native_tokenizer
 from xtune.models.adapter import load_adapter
 from xtune.models.adapter_files import check_adapter
+from xtune.models.identity import recorded_base, refuse_other_base
 from xtune.models.load import load_model, load_tokenizer, stored_dtype
 from xtune.templates.store import load_template
 
@@ -25,14 +26,17 @@ def merge(
     dtype: str = "auto",
     layout: Layout = "original",
     force: bool = False,
+    other_base: bool = False,
 ) -> None:
     """Writes `model` with `adapter` merged into its weights to `out`, with the tokenizer and chat template that were
     trained. The base is loaded unquantized, in the dtype it is stored in unless `dtype` names another: merging into
     4-bit weights would round the adapter away. `layout` is a choice for the legacy families only (see
-    `xtune.export.layout`). Raises ModelError and XtuneError; `out` appears whole or not at all.
+    `xtune.export.layout`). `other_base` allows a model with other weights than the adapter was trained on.
+    Raises ModelError and XtuneError; `out` appears whole or not at all.
     """
     with whole_folder(out, force=force) as folder:
         check_adapter(adapter)  # a wrong folder is told before minutes of loading
+        refuse_other_base(f"adapter {adapter}", recorded_base(adapter), model, other_base=other_base)
         base = load_model(model, dtype=stored_dtype(model) if dtype == "auto" else dtype, device="cpu")
         tuned = load_adapter(base, adapter)
         untie(tuned)

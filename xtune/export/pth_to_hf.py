@@ -11,6 +11,7 @@ from xtune.checkpoints.checkpoint import find_checkpoint, read_manifest
 from xtune.errors import CheckpointError
 from xtune.export.chat_files import save_chat_files
 from xtune.export.folder import whole_folder
+from xtune.models.identity import recorded_base, save_base
 from xtune.models.load import load_tokenizer
 from xtune.templates.store import load_template
 
@@ -39,6 +40,7 @@ def pth_to_hf(config: Config, checkpoint: str | Path, out: str | Path, *, force:
             if "/" not in name and not name.startswith("xtune_"):
                 shutil.copy2(source / name, folder / name)
         _name_base(folder, trained["model"]["path"])
+        save_base(recorded_base(source), folder)
         save_chat_files(load_template(source), load_tokenizer(path), folder)
     return source
 

@@ -10,6 +10,7 @@ from xtune.errors import ModelError
 from xtune.generate.session import Session
 from xtune.models.adapter import adapter_base, load_adapter
 from xtune.models.adapter_files import check_adapter
+from xtune.models.identity import recorded_base, refuse_other_base
 from xtune.models.load import load_model, load_tokenizer, local_folder
 from xtune.templates.store import find_template, load_template
 
@@ -30,16 +31,19 @@ def open_session(
     bits: int | None = None,
     template: str | None = None,
     dtype: str = "auto",
+    other_base: bool = False,
 ) -> Session:
     """Loads what is needed to chat. `model` may itself be an adapter's folder: its base model is then loaded too.
 
     The template is the one stored with the adapter or model, else the registry's for that model, else the tokenizer's
-    own. Choosing another one with `template` is allowed and warned of.
+    own. Choosing another one with `template` is allowed and warned of; so is, with `other_base`, a model with other
+    weights than the adapter was trained on.
     """
     if adapter is None and (Path(model) / "adapter_config.json").is_file():
         model, adapter = adapter_base(model), model
     if adapter is not None:
         check_adapter(adapter)  # a wrong one is told before the model is loaded
+        refuse_other_base(f"adapter {adapter}", recorded_base(adapter), model, other_base=other_base)
     tokenizer = session_tokenizer(model, adapter)
     chosen = choose_template(model, adapter, template, tokenizer, found)
     network = load_model(model, dtype=dtype, quantization=bits)

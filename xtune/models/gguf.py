@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import redirect_stderr
-from hashlib import blake2b
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from xtune.atomic import system_error, whole_folder, workshop
 from xtune.errors import ModelError, XtuneError
 from xtune.models.placement import refuse_misplaced
-from xtune.models.weight_files import refuse_damaged
+from xtune.models.weight_files import kept_digest, refuse_damaged
 from xtune.paths import cache_root
 
 log = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ log = logging.getLogger(__name__)
 def gguf_folder(file: Path) -> Path:
     """The model folder made from `file`; made now if it is not in the cache yet. Needs 4 bytes a parameter of disk."""
     refuse_damaged([file])
-    folder = cache_root() / "gguf" / f"{file.stem}-{content_key(file)}"
+    folder = cache_root() / "gguf" / f"{file.stem}-{kept_digest(file)[:16]}"
     if folder.is_dir():
         return folder
     try:
@@ -61,12 +60,3 @@ def convert(file: Path, folder: Path) -> None:
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.save_pretrained(folder)
-
-
-def content_key(file: Path) -> str:
-    """A key of the file's content: its size and its first and last MiB."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        head = stream.read(1 << 20)
-        stream.seek(max(0, size - (1 << 20)))
-        return blake2b(head + stream.read() + str(size).encode(), digest_size=8).hexdigest()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from xtune.atomic import file_digest, text_digest, whole_file
 from xtune.errors import ModelError
 from xtune.foreign import foreign, read_json
+from xtune.paths import cache_root
 
 CHOICES = (
     "model.safetensors",
@@ -96,3 +99,19 @@ def stored_tensors(files: list[Path]) -> dict[str, Any]:
             mapped = zipfile.is_zipfile(file)
             tensors |= torch.load(file, map_location="meta", weights_only=True, mmap=mapped)
     return tensors
+
+
+def kept_digest(file: Path) -> str:
+    """file_digest of `file`, from the cache where it has been read before and has not been written to since."""
+    seen = file.stat()
+    key = text_digest(f"{file.resolve()} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}")
+    place = cache_root() / "digests" / key
+    with suppress(OSError, UnicodeDecodeError):
+        if len(kept := place.read_text(encoding="ascii")) == len(key):
+            return kept
+    digest = file_digest(file)
+    with suppress(OSError):  # a cache that cannot be written costs the next reading only
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(place) as beside:
+            beside.write_text(digest, encoding="ascii")
+    return digest

@@ -38,33 +38,41 @@ class Result:
     checkpoint: Path
 
 
-def train(config: Config | str | Path, work_dir: str | Path | None = None, resume: str | Path | None = None) -> Result:
+def train(
+    config: Config | str | Path,
+    work_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    *,
+    other_base: bool = False,
+) -> Result:
     """Fine-tunes as `config` (a Config, a name or a file) says, and returns what came of it.
 
     `work_dir` is where everything is written (default: work_dirs/NAME). `resume` is "auto" (the newest good checkpoint
     of the work dir, or the start if there is none), a checkpoint, or another work dir. Training that is resumed ends
-    with the same weights, bit for bit, as if it had not been interrupted.
+    with the same weights, bit for bit, as if it had not been interrupted. `other_base` allows an adapter to go on, on
+    other weights than it began on.
 
     Raises XtuneError for whatever the user can mend.
     """
     name = f"{config.model.name}_{config.tuning.name}" if isinstance(config, Config) else Path(config).stem
     run = resolve(config if isinstance(config, Config) else load_config(config))
     with launch.process_group(needed=run.distributed.needs_group):
-        return train_run(run, Path(work_dir or Path("work_dirs", name)), resume)
+        return train_run(run, Path(work_dir or Path("work_dirs", name)), resume, other_base=other_base)
 
 
-def train_run(run: Run, work_dir: Path, resume: str | Path | None = None) -> Result:
+def train_run(run: Run, work_dir: Path, resume: str | Path | None = None, *, other_base: bool = False) -> Result:
     """`train` in every rank: checks, locks the work dir, builds the parts, and runs the loop."""
     with workplace(work_dir, resuming=resume is not None):
-        return _train(run, work_dir, resume)
+        return _train(run, work_dir, resume, other_base)
 
 
-def _train(run: Run, work_dir: Path, resume: str | Path | None) -> Result:
+def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool) -> Result:
     from xtune.callbacks.callback import RunFacts
     from xtune.checkpoints.checkpoint import list_checkpoints
     from xtune.checkpoints.journal import Journals
     from xtune.checkpoints.resume import find_source
     from xtune.checkpoints.save import Saver, load_training_state
+    from xtune.models.identity import identify
     from xtune.training import build
     from xtune.training.loop import Loop
     from xtune.training.reference import with_reference
@@ -77,8 +85,10 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None) -> Result:
     prepared = run.prepare_data(tokenizer, feeds)
     plan = build.build_plan(config, prepared.dataset.train)
     about = describe_run(run, plan, prepared.report)
-    source = find_source(work_dir, resume, about)
+    source = find_source(work_dir, resume, about, other_base=other_base)
     model = build.build_model(run, source)
+    if about["base"] is None and ranks.rank() == 0:  # it was downloaded just now
+        about["base"] = identify(config.model.path)
     parallel = build.build_parallel(run, model, plan)
     start = load_training_state(parallel, source) if source is not None else 0
     batch = build.build_collate(model, tokenizer, run.objective.sequences)

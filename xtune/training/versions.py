@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from xtune import __version__
 from xtune.data.schedule import Plan, fingerprint
+from xtune.dist import ranks
+from xtune.models.identity import identify
 
 if TYPE_CHECKING:
     from xtune.registries import Components
@@ -42,9 +44,12 @@ def device_name() -> str:
 
 
 def describe_run(run: Run, plan: Plan, report: Any) -> dict[str, Any]:
-    """What a run is, as JSON values: config, data, steps, versions, plugins, device."""
+    """What a run is, as JSON values: config, base model, data, steps, versions, plugins, device. The first rank alone
+    reads the base model's files; None there for one that is not downloaded yet.
+    """
     return {
         "config": run.config.model_dump(mode="json"),
+        "base": identify(run.config.model.path) if ranks.rank() == 0 else None,
         "data": {
             "packs": len(plan.packs),
             "fingerprint": fingerprint(plan.packs),
