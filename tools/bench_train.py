@@ -32,7 +32,7 @@ from xtune.callbacks.callback import Hook
 RANK, RATE = 64, 2e-4
 WARM_STEPS = 2
 COMPARED = 8
-ROWS = "package:xtune/rows/everyday.jsonl"
+ROWS = "package:xtune/catalogue/rows/everyday.jsonl"
 REPEATS = 400
 """Of ROWS: enough packs for a benchmark."""
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}

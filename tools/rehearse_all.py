@@ -18,10 +18,11 @@ from statistics import median
 from time import perf_counter
 from typing import NamedTuple
 
+from covering import cover, identity, traits
+
 from xtune.commands.table import matches
 from xtune.config.source import list_configs, load_config
 from xtune.registries import components
-from xtune.rehearse.covering import cover, identity, traits
 
 
 class Outcome(NamedTuple):

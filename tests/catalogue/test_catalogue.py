@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import unused
 
-from xtune.catalogue import unused
 from xtune.catalogue.compose import compose
 from xtune.catalogue.datasets import DATASETS
 from xtune.catalogue.names import Name, parse

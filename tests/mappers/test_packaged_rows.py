@@ -12,7 +12,7 @@ CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
 def rows(name: str) -> list[dict]:
-    return [row.values for row in open_source(f"package:xtune/rows/{name}.jsonl")]
+    return [row.values for row in open_source(f"package:xtune/catalogue/rows/{name}.jsonl")]
 
 
 @pytest.mark.parametrize(("name", "number", "chinese"), [("self_identity", 90, 45), ("everyday", 120, 60)])

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import unused
+from covering import cover, identity, traits
 
 from xtune.callbacks.report import ReportHook
-from xtune.catalogue import unused
 from xtune.catalogue.compose import compose
 from xtune.catalogue.points import points
 from xtune.cli import main
@@ -19,7 +20,6 @@ from xtune.config.source import validate
 from xtune.errors import ConfigError, XtuneError
 from xtune.models.spec import ModelSpec
 from xtune.registries import components
-from xtune.rehearse.covering import cover, identity, traits
 from xtune.rehearse.rehearse import rehearse
 from xtune.rehearse.small_config import make_small
 from xtune.resolve import resolve

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from covering import cover
 
 from xtune.conversation import Turn
 from xtune.errors import ConfigError
 from xtune.mappers.chat import conversation
 from xtune.mappers.single_turn import medical
 from xtune.registries import components
-from xtune.rehearse.covering import cover
 from xtune.rehearse.small_data import ROWS, at_hand, example_rows, write_rows
 from xtune.rehearse.small_model import small_model, small_sizes
 from xtune.rehearse.small_tokenizer import make_tokenizer, tokenizer_at_hand
@@ -91,7 +91,7 @@ def test_rows_are_written_in_the_format_of_the_data(tmp_path, like, sheet, name)
 
 
 def test_what_is_at_hand(tmp_path, tiny_model):
-    assert at_hand("package:xtune/rows/everyday.jsonl", "train")
+    assert at_hand("package:xtune/catalogue/rows/everyday.jsonl", "train")
     assert not at_hand("tatsu-lab/alpaca", "train") and not at_hand(str(tmp_path / "none.jsonl"), "train")
     assert tokenizer_at_hand(str(tiny_model)) == str(tiny_model)
     assert tokenizer_at_hand("nobody/has-this") is None and tokenizer_at_hand("/no/such/folder") is None

@@ -93,9 +93,9 @@ def test_a_file_with_glob_signs_in_its_name_is_that_file(folder: Path) -> None:
 
 
 def test_package_files_are_found(folder: Path) -> None:
-    source = open_source("package:xtune/rows/everyday.jsonl")
+    source = open_source("package:xtune/catalogue/rows/everyday.jsonl")
     assert len(list(source)) == 120 and source.files[0].is_absolute()
-    assert open_source("package:xtune.rows/everyday.jsonl").files == source.files
+    assert open_source("package:xtune.catalogue.rows/everyday.jsonl").files == source.files
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_package_files_are_found(folder: Path) -> None:
         ("d", "folder d has several kinds of data: got .jsonl, .txt; give d/*.jsonl"),
         ("package:no_such_package/x.jsonl", "package 'no_such_package' is not installed: got package:no_such_package/"),
         ("package:", "'' is no name of a package: got 'package:'; write package:MODULE/FILE"),
-        ("package:xtune/rows/everyda.jsonl", "package xtune has no such file: got 'rows/everyda.jsonl'; did you mean "
-         "everyday.jsonl"),
+        ("package:xtune/catalogue/rows/everyda.jsonl",
+         "package xtune has no such file: got 'catalogue/rows/everyda.jsonl'; did you mean everyday.jsonl"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_told_with_near_names(folder: Path, path: str, message: str) -> None:

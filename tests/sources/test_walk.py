@@ -78,7 +78,9 @@ def test_a_folder_that_may_not_be_read_is_named(folder: Path, path: str, monkeyp
         assert refused(path).startswith("`d/sub` cannot be read: got Permission denied; check the permissions of")
 
 
-@pytest.mark.parametrize("path", ["d", "d/1.jsonl", "d/*.jsonl", "d/sub/2.jsonl", "d/none.jsonl", "package:xtune/rows"])
+@pytest.mark.parametrize(
+    "path", ["d", "d/1.jsonl", "d/*.jsonl", "d/sub/2.jsonl", "d/none.jsonl", "package:xtune/catalogue/rows"]
+)
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
 def test_what_the_system_does_not_say_is_not_taken_for_nothing(
     folder: Path, path: str, error: OSError, monkeypatch: pytest.MonkeyPatch
@@ -181,7 +183,7 @@ def test_impossible_names_are_one_line(folder: Path, path: str) -> None:
         "sys/x",
         "json.decoder/x",
         "xtune.nothing/x",
-        "xtune/rows",
+        "xtune/catalogue/rows",
         "a b/x",
     ],
 )

@@ -67,9 +67,9 @@ _MOSS_PLUGINS = _rows(
     "moss_sft",
 )
 _IDENTITY = _rows(
-    "package:xtune/rows/self_identity.jsonl", "self_identity", options={"name": "Lumi", "author": "Lumi Lab"}
+    "package:xtune/catalogue/rows/self_identity.jsonl", "self_identity", options={"name": "Lumi", "author": "Lumi Lab"}
 )
-_EVERYDAY = _rows("package:xtune/rows/everyday.jsonl", "alpaca")
+_EVERYDAY = _rows("package:xtune/catalogue/rows/everyday.jsonl", "alpaca")
 _SHORT = {"max_length": 512, "pack": False, "train.batch_size": 8, "train.accumulate": 1}
 
 DATASETS = {

@@ -9,11 +9,11 @@ tuning = dict(name="full")
 distributed = "auto"
 data = [
     dict(
-        path="package:xtune/rows/self_identity.jsonl",
+        path="package:xtune/catalogue/rows/self_identity.jsonl",
         mapper="self_identity",
         options=dict(name="Lumi", author="Lumi Lab"),
     ),
-    dict(path="package:xtune/rows/everyday.jsonl", mapper="alpaca"),
+    dict(path="package:xtune/catalogue/rows/everyday.jsonl", mapper="alpaca"),
 ]
 max_length = 512
 pack = False

@@ -1,1 +1,0 @@
-"""Rows that come with the package: `package:xtune/rows/self_identity.jsonl` and `package:xtune/rows/everyday.jsonl`."""
