@@ -1,14 +1,40 @@
 """Packaging. The exact versions that are tested stand in constraints.txt: pip install -c constraints.txt ."""
 
+import shutil
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).parent
+
+
+class BuildWithConfigs(build_py):
+    """Writes a module of every standard config into the wheel; the repository keeps those that people browse."""
+
+    def run(self) -> None:
+        folder = Path(self.build_lib, "xtune", "configs")
+        shutil.rmtree(folder, ignore_errors=True)  # an earlier build may have left modules of other names
+        super().run()
+        if self.editable_mode:
+            return
+        sys.path.insert(0, str(HERE))
+        from xtune.catalogue.points import points
+        from xtune.catalogue.tree import tree
+        from xtune.registries import components
+
+        models = components([]).models
+        for path, text in tree(models, points(models).values()).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+
 
 setup(
     name="xtune",
     version="0.1.0",
     description="Fine-tune large language models from named configs, on a laptop, one GPU or several nodes",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
@@ -50,5 +76,6 @@ setup(
             "mypy",
         ],
     },
+    cmdclass={"build_py": BuildWithConfigs},
     entry_points={"console_scripts": ["xtune = xtune.cli:main"]},
 )

@@ -83,5 +83,5 @@ def test_what_only_looks_like_one_is_taken(name, changes):
 
 def test_no_config_of_the_catalogue_contradicts_itself():
     found = components([])
-    for name in xtune.list_configs()[::7]:
+    for name in xtune.list_configs()[::61]:
         resolve(xtune.load_config(name), found)

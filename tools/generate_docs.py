@@ -16,7 +16,7 @@ import xtune
 from xtune.commands import components
 from xtune.commands.list_mappers import described
 from xtune.commands.list_models import size, tokens
-from xtune.errors import DuplicateName, UnknownName
+from xtune.errors import DuplicateName, UnknownName, UnknownPart
 from xtune.plugins import hookspecs
 from xtune.registries import Components
 
@@ -216,7 +216,8 @@ def errors(found: Components) -> str:
     for path in modules():
         if told := messages(path):
             groups[group_of(path.relative_to(PACKAGE).as_posix())] += told
-    names = [str(UnknownName(FILLED_IN, "NAME", ["NAMES"])), str(DuplicateName(*[FILLED_IN] * 4))]
+    names = [str(UnknownName(FILLED_IN, "NAME", ["NAMES"])), str(UnknownPart(FILLED_IN, FILLED_IN, [FILLED_IN]))]
+    names.append(str(DuplicateName(*[FILLED_IN] * 4)))
     parts = [
         "# Error messages\n\nEvery line that xtune can end with, where the mistake is one that you can mend. "
         f"{FILLED_IN} stands for what a message fills in.\n",

@@ -1,5 +1,6 @@
-"""Rehearses every config, or those that -p names, and prints a table in Markdown; exits with 1 where any fails.
+"""Rehearses configs and prints a table in Markdown; exits with 1 where any fails.
 
+They are those that the wheel has modules of, or, of all that are listed, those that -p names.
 Configs that are the same once they are small are rehearsed once: models of one architecture differ in size, which a
 rehearsal takes away. --covering takes a few that have every component between them.
 """
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 from covering import cover, identity, traits
 
+from xtune.catalogue.points import points
 from xtune.commands.table import matches
 from xtune.config.source import list_configs, load_config
 from xtune.registries import components
@@ -35,13 +37,15 @@ class Outcome(NamedTuple):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-p", "--pattern", default="", help="a part of the names, or a glob")
+    parser.add_argument("-p", "--pattern", help="a part of the names, or a glob")
     parser.add_argument("--covering", action="store_true", help="a few that have every component between them")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="side by side, each with one thread")
     arguments = parser.parse_args()
     begin = perf_counter()
-    configs = {name: load_config(name) for name in list_configs() if matches(name, arguments.pattern)}
     models = components().models
+    pattern = arguments.pattern
+    names = [name for name in list_configs() if matches(name, pattern)] if pattern else points(models)
+    configs = {name: load_config(name) for name in names}
     specs = {name: models[config.model.name] for name, config in configs.items()}
     alike = defaultdict(list)
     for name, config in configs.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from xtune.text import shown
+from xtune.text import one_line, shown
 
 
 class XtuneError(Exception):
@@ -41,6 +41,8 @@ LISTED_BY = {
     "template": "xtune list-templates",
     "mapper": "xtune list-mappers",
     "strategy": "xtune list-strategies",
+    "tuning": "xtune list-strategies",
+    "data set": "xtune list-cfg --group dataset",
     "command": "xtune --help",
 }
 """Kinds of names to the command that lists them."""
@@ -53,6 +55,15 @@ class UnknownName(XtuneError, KeyError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         super().__init__(f"unknown {kind}: got {shown(name)}; {suggestion(name, known, LISTED_BY.get(kind, ''))}")
+
+
+class UnknownPart(UnknownName):
+    """A part of a config's name that is no model, tuning or data set."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        found = nearest(name, known)
+        hint = f"did you mean `{found[0]}`?" if found else f"{LISTED_BY[kind]} lists them"
+        Exception.__init__(self, f"no {kind} `{one_line(name, 80)}`; {hint}")
 
 
 class DuplicateName(XtuneError):
@@ -70,10 +81,8 @@ def suggestion(name: str, known: Iterable[str], listed_by: str = "") -> str:
 
     Where they are neither near nor few, `listed_by` is the command to look them up with.
     """
-    from difflib import get_close_matches  # only errors pay for it
-
     names = sorted(known)
-    near = get_close_matches(str(name)[:100], names, n=3, cutoff=0.5)
+    near = nearest(name, names)
     if near:
         return "did you mean " + " or ".join(near) + "?"
     if not names:
@@ -81,3 +90,10 @@ def suggestion(name: str, known: Iterable[str], listed_by: str = "") -> str:
     if len(names) <= 12:
         return "choose one of " + ", ".join(names)
     return f"none of the {len(names)} known names is near it" + (f": see {listed_by}" if listed_by else "")
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> list[str]:
+    """At most three of the names in `known` that are like `name`, the nearest first."""
+    from difflib import get_close_matches  # only errors pay for it
+
+    return get_close_matches(str(name)[:100], sorted(known), n=3, cutoff=cutoff)

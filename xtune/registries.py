@@ -69,7 +69,7 @@ class Components:
 
     @cached_property
     def configs(self) -> ConfigRegistry:
-        registry = ConfigRegistry()
+        registry = ConfigRegistry(lambda: self.models)
         self._filled("configs", registry)
         return registry
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from xtune.errors import DuplicateName, PluginError, UnknownName
+from xtune.errors import DuplicateName, PluginError, UnknownName, nearest
 
 T = TypeVar("T")
 
@@ -34,7 +34,14 @@ class Registry(Mapping[str, T], Generic[T]):
     def owner(self, name: str) -> str:
         """The distribution that added `name`."""
         self[name]
-        return self._owners[name]
+        return self._owners.get(name, "xtune")
+
+    def added_by(self, owner: str) -> dict[str, T]:
+        """The entries that the distribution `owner` added."""
+        return {name: self._values[name] for name, found in self._owners.items() if found == owner}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
 
     def __getitem__(self, name: str) -> T:
         try:
@@ -46,14 +53,41 @@ class Registry(Mapping[str, T], Generic[T]):
         return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return sum(1 for _ in self)
 
 
-class ConfigRegistry(Registry[Path]):
-    """Config names to their files. Only file names are read, so listing hundreds of them takes milliseconds."""
+class ConfigRegistry(Registry[Any]):
+    """Config names to their files, and names that have none to the values that `grammar` composes.
 
-    def __init__(self) -> None:
+    Nothing is read or composed before it is looked up, so listing thousands of names takes milliseconds. `models` gives
+    the registry of models, in which the grammar finds the first part of a name.
+    """
+
+    def __init__(self, models: Callable[[], Registry[Any]] | None = None) -> None:
         super().__init__("config")
+        self.models = models or (lambda: Registry("model"))
+        self.grammar: Registry[Any] = Registry("config")
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        return self._values
+
+    def add(self, name: str, value: Path) -> None:
+        """Adds a file. Where its name begins with a model of the same plugin, it wins over what would be composed."""
+        if name in self.grammar and self.grammar.owner(name) != self.adding:
+            raise DuplicateName(self.kind, name, self.adding, self.grammar.owner(name))
+        super().add(name, value)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values or name in self.grammar
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._values, *self.grammar]))
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.grammar or not nearest(name, self._values, cutoff=0.9):
+            return self._values[name] if name in self._values else self.grammar[name]
+        return super().__getitem__(name)
 
     def add_package(self, package: str) -> None:
         """Adds every `*.py` config and DeepSpeed `*.json` file below an importable package, by file name.

@@ -49,6 +49,10 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
     if not isinstance(run_on, Distributed):
         raise ConfigError(f"distributed should be a distributed strategy: got {distributed.name}, one of tuning")
     for entry in (*config.data, *config.evaluation.choices):
+        if not entry.path:
+            raise ConfigError(
+                f"the config's data has no path: got only mapper `{entry.mapper}`; pass --data FILE [--mapper NAME]"
+            )
         if entry.mapper != "auto":
             bind_mapper(entry.mapper, entry.options, found.mappers)
     run = Run(

@@ -1,4 +1,4 @@
-"""The tree of configs: equal to the catalogue, complete, named truly, and made of things that exist."""
+"""What the catalogue composes: complete, named truly, and made of things that exist; the files are equal to it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import unused
 from xtune.catalogue.compose import compose
 from xtune.catalogue.datasets import DATASETS
 from xtune.catalogue.names import Name, parse
-from xtune.catalogue.points import STANDARD_DATASETS, STANDARD_TUNINGS, points, skip
-from xtune.catalogue.tree import tree
+from xtune.catalogue.points import STANDARD_DATASETS, STANDARD_TUNINGS, browsed, points, skip
 from xtune.commands.copy_cfg import COMMENTS, annotated
 from xtune.config.schema import Config
 from xtune.config.write import dump
@@ -38,42 +37,61 @@ def values_of(text: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def configs() -> dict[str, dict[str, Any]]:
-    """Names to values, of every config on disk."""
-    return {
-        path.stem: values_of(path.read_text(encoding="utf-8"))
-        for path in sorted(CONFIGS.rglob("*.py"))
-        if path.name != "__init__.py"
-    }
+    """Names to values, of every config that is listed."""
+    return {name: FOUND.configs[name] for name in FOUND.configs if name not in FOUND.configs.files}
 
 
-def test_the_tree_equals_the_catalogue() -> None:
-    there = {
-        path.relative_to(CONFIGS).as_posix(): path.read_text(encoding="utf-8")
-        for path in CONFIGS.rglob("*.*")
-        if path.suffix in (".py", ".json")
+def test_the_files_equal_the_catalogue() -> None:
+    program = runpy.run_path(str(ROOT / "tools" / "generate_configs.py"))
+    texts = program["wanted"]()
+    there = [path for path in CONFIGS.rglob("*.*") if path.suffix == ".py" and path.parent.name != "deepspeed"]
+    there.append(ROOT / "tests" / "catalogue" / "digests.txt")
+    assert {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in there} == texts
+
+
+def test_the_files_are_what_people_browse(configs: dict[str, dict[str, Any]]) -> None:
+    modules = {path.stem: path for path in CONFIGS.rglob("*.py") if path.name != "__init__.py"}
+    assert modules.keys() == set(browsed(FOUND.models)) and 350 < len(modules) < 450
+    assert {spec.family for spec in FOUND.models.values()} == {path.parent.name for path in modules.values()}
+    for name, path in modules.items():
+        assert values_of(path.read_text(encoding="utf-8")) == configs[name]
+
+
+def test_a_changed_value_is_one_line_of_the_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = runpy.run_path(str(ROOT / "tools" / "generate_configs.py"))
+    before = list(program["digests"](FOUND.models))
+    monkeypatch.setitem(program["DATASETS"]["sql"].changes, "max_length", 1024)
+    after = list(program["digests"](FOUND.models))
+    changed = {new.split()[0] for old, new in zip(before, after, strict=True) if old != new}
+    assert changed == {
+        *(f"*_{tuning}_sql_e3" for tuning in ("qlora", "lora", "int8_lora", "full")),
+        *(name for name in points(FOUND.models) if "_sql_" in name),
     }
-    assert there == tree(FOUND.models)
 
 
 def test_check_says_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     program = runpy.run_path(str(ROOT / "tools" / "generate_configs.py"))
     main = program["main"]
-    monkeypatch.setitem(main.__globals__, "CONFIGS", tmp_path)
-    monkeypatch.setitem(main.__globals__, "tree", lambda models: {"a/x.py": "x = 1\n", "a/y.py": "y = 1\n"})
+    folder, digests = tmp_path / "xtune" / "configs" / "a", tmp_path / "tests" / "catalogue" / "digests.txt"
+    texts = {"xtune/configs/a/x.py": "x = 1\n", "xtune/configs/a/y.py": "y = 1\n", program["DIGESTS"]: "x 1\n"}
+    monkeypatch.setitem(main.__globals__, "ROOT", tmp_path)
+    monkeypatch.setitem(main.__globals__, "wanted", lambda: texts)
     monkeypatch.setattr(sys, "argv", ["generate_configs.py"])
     assert main() == 0
-    (tmp_path / "a" / "x.py").write_text("x = 2\n")
-    (tmp_path / "a" / "old.py").write_text("")
+    (folder / "x.py").write_text("x = 2\n")
+    (folder / "old.py").write_text("")
+    digests.write_text("x 2\n")
     monkeypatch.setattr(sys, "argv", ["generate_configs.py", "--check"])
     assert main() == 1
     assert capsys.readouterr().err.splitlines() == [
         "xtune/configs/a/old.py differs from the catalogue; run make configs",
+        "tests/catalogue/digests.txt differs from the catalogue; run make configs",
         "xtune/configs/a/x.py differs from the catalogue; run make configs",
     ]
     monkeypatch.setattr(sys, "argv", ["generate_configs.py"])
     assert main() == 0
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["x.py", "y.py"]
-    assert (tmp_path / "a" / "x.py").read_text() == "x = 1\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["x.py", "y.py"]
+    assert (folder / "x.py").read_text() == "x = 1\n" and digests.read_text() == "x 1\n"
 
 
 def test_every_name_of_xtuner_is_there(configs: dict[str, Any]) -> None:
@@ -91,7 +109,7 @@ def test_names_are_true(configs: dict[str, dict[str, Any]]) -> None:
         assert values["model"]["path"] == FOUND.models[name.model].path
         assert values["tuning"]["name"] == name.tuning
         assert [entry["path"] for entry in values["data"]] == [e["path"] for e in DATASETS[name.dataset].data]
-        assert name.epochs is None or values["train"]["epochs"] == name.epochs
+        assert values["train"]["epochs"] == (name.epochs or DATASETS[name.dataset].epochs)
         assert (name.epochs is None) == DATASETS[name.dataset].example
         assert (name.variant == "gpu8") == (values["train"]["batch_size"] == 8 and name.dataset in EIGHT_GPUS)
 
@@ -115,6 +133,7 @@ def test_the_grammar(text: str, name: Name | None) -> None:
 
 
 def test_every_config_is_valid_and_names_what_exists(configs: dict[str, dict[str, Any]]) -> None:
+    options_of = {name: set(inspect.signature(mapper).parameters) for name, mapper in FOUND.mappers.items()}
     for text, values in configs.items():
         config = Config.model_validate(values)
         spec = FOUND.models[config.model.name]
@@ -123,8 +142,7 @@ def test_every_config_is_valid_and_names_what_exists(configs: dict[str, dict[str
         FOUND.strategies[config.distributed if isinstance(config.distributed, str) else config.distributed.name]
         assert config.max_length <= spec.context, text
         for entry in config.data:
-            options = inspect.signature(FOUND.mappers[entry.mapper]).parameters
-            assert set(entry.options) <= set(options), text
+            assert entry.path and set(entry.options) <= options_of[entry.mapper], text
 
 
 def test_every_setting_that_can_change_the_loss_is_written_out(configs: dict[str, dict[str, Any]]) -> None:
@@ -142,7 +160,8 @@ def test_every_setting_that_can_change_the_loss_is_written_out(configs: dict[str
 
 
 def test_copies_and_dumps_load_the_same(configs: dict[str, dict[str, Any]]) -> None:
-    for values in configs.values():
+    for name in points(FOUND.models):
+        values = configs[name]
         config = Config.model_validate(values)
         assert values_of(dump(values, docstring="A copy.", comments=COMMENTS)) == values
         dumped = dump(config.model_dump())
@@ -154,11 +173,14 @@ def test_a_copy_loads_the_same_through_mmengine(tmp_path: Path) -> None:
 
     for text in ("internlm_7b_qlora_moss_sft_all_e1", "llama2_7b_qlora_msagent_react_e3_gpu8"):
         copy = tmp_path / f"{text}.py"
-        copy.write_text(annotated(FOUND.configs[text]), encoding="utf-8")
+        copy.write_text(annotated(text), encoding="utf-8")
         assert load_config(copy) == load_config(text)
+        (module,) = CONFIGS.rglob(f"{text}.py")
+        assert load_config(module) == load_config(text)
 
 
 def test_each_standard_point_is_a_config_or_has_a_reason(configs: dict[str, Any]) -> None:
+    standard = points(FOUND.models)
     for model, spec in FOUND.models.items():
         offered = 0
         for tuning in STANDARD_TUNINGS:
@@ -166,7 +188,7 @@ def test_each_standard_point_is_a_config_or_has_a_reason(configs: dict[str, Any]
                 reason = skip(spec, tuning, dataset)
                 text = Name(model, tuning, dataset, DATASETS[dataset].epochs).text
                 assert reason is None or len(reason) > 20
-                assert reason is not None or text in configs
+                assert text in configs and (reason is not None or text in standard)
                 offered += reason is None
         assert offered, f"no standard config for {model}"
 
@@ -180,8 +202,6 @@ def test_each_standard_point_is_a_config_or_has_a_reason(configs: dict[str, Any]
         ("qwen2_5_72b", "full", "alpaca", "more than eight GPUs of 80 GB"),
         ("qwen2_5_72b", "lora", "alpaca", "more than a GPU of 24 GB"),
         ("internlm_7b", "qlora", "ultrachat_200k", "later models"),
-        ("qwen3_8b", "qlora", "custom_pretrain", "undo the tuning for chat"),
-        ("qwen3_8b_base", "lora", "custom_pretrain", "more than adapters"),
         ("qwen3_8b", "qlora", "ultrachat_200k", "more and better conversations"),
         ("qwen3_8b_base", "qlora", "self_identity", "not a base model"),
         ("qwen3_8b", "full", "medqa2019", "forget more"),
@@ -195,14 +215,14 @@ def test_what_is_left_out(model: str, tuning: str, dataset: str, reason: str | N
 def test_a_new_model_is_one_entry() -> None:
     spec = FOUND.models["smollm2_135m"]
     names = points({"mine": spec} | {name: s for name, s in FOUND.models.items() if name != "mine"})
-    assert {"mine_qlora_alpaca_e3", "mine_full_custom_pretrain_e1", "mine_lora_ultrachat_200k_e1"} <= set(names)
+    assert {"mine_qlora_alpaca_e3", "mine_full_oasst1_e3", "mine_lora_ultrachat_200k_e1"} <= set(names)
     assert compose(names["mine_qlora_alpaca_e3"], spec)["model"]["name"] == "mine"
 
 
 def test_every_template_and_mapper_is_used_or_has_a_reason(configs: dict[str, dict[str, Any]]) -> None:
     used = {values["template"] for values in configs.values()}
     assert set(FOUND.templates) - used == set(unused.TEMPLATES)
-    used = {entry["mapper"] for values in configs.values() for entry in values["data"]}
+    used = {entry["mapper"] for dataset in DATASETS.values() for entry in dataset.data}
     assert set(FOUND.mappers) - used == set(unused.MAPPERS)
 
 
@@ -216,7 +236,7 @@ def test_prompts_are_asked_under_the_system_message_that_is_trained(configs: dic
         example = examples(mapper)[0]
         turns = mapper(example.row, **{**example.options, **entry.get("options", {})}).turns
         trained = turns[0].text if turns[0].role == "system" else entry.get("system", "")
-        if entry["mapper"] in ("openai", "conversation"):
+        if entry["mapper"] == "openai":
             trained = ""
         assert values["evaluation"]["system"] == trained, text
 

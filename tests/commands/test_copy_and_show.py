@@ -80,7 +80,17 @@ def test_show_cfg_prints_a_config_file(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_an_unknown_name_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["copy-cfg", "internlm_7b_qlora_oasst1_e4", "."]) == 2
+    assert main(["copy-cfg", "internlm_7b_qlora_oasst1", "."]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("xtune: error: unknown config: got 'internlm_7b_qlora_oasst1_e4'; did you mean ")
+    assert message.startswith("xtune: error: unknown config: got 'internlm_7b_qlora_oasst1'; did you mean ")
     assert "internlm_7b_qlora_oasst1_e3" in message
+
+
+def test_any_name_of_known_parts_is_copied_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("internlm_7b_lora_sql_e4", "yi_6b_full_custom_sft_e1"):
+        assert main(["copy-cfg", name, str(tmp_path)]) == 0
+        assert load_config(tmp_path / f"{name}.py") == load_config(name)
+        capsys.readouterr()
+        assert main(["show-cfg", name]) == 0
+        (tmp_path / "shown.py").write_text(capsys.readouterr().out, encoding="utf-8")
+        assert load_config(tmp_path / "shown.py") == load_config(name)

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from xtune import list_configs, load_config
 from xtune.cli import main
 from xtune.commands import COMMANDS, components
 from xtune.commands.list_models import size, tokens
@@ -28,13 +29,30 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_list_cfg(capsys: pytest.CaptureFixture[str]) -> None:
-    everything = lines(capsys, "list-cfg")
-    assert everything == sorted(everything)
-    assert {"internlm_7b_qlora_oasst1_e3", "deepspeed_zero3_offload"} <= set(everything)
+    assert main(["list-cfg"]) == 0
+    out, more = capsys.readouterr()
+    browsed = out.splitlines()
+    assert browsed == sorted(browsed)
+    assert {"internlm_7b_qlora_oasst1_e3", "deepspeed_zero3_offload"} <= set(browsed)
+    everything = lines(capsys, "list-cfg", "-p", "*")
+    assert everything == sorted({*list_configs(), *(name for name in browsed if name.startswith("deepspeed"))})
+    assert more.startswith(
+        f"{len(everything) - len(browsed):,} more are found by -p, --model, --tuning and --dataset; "
+    )
+    assert "any MODEL_TUNING_DATASET_eN composes" in more and load_config(more.split()[-1]).train.epochs == 2
     assert all("qlora_oasst1" in name for name in lines(capsys, "list-cfg", "-p", "qlora_oasst1"))
     assert lines(capsys, "list-cfg", "-p", "internlm_7b_*_hf") == ["internlm_7b_qlora_oasst1_e3_hf"]
     found = lines(capsys, "list-cfg", "--model", "internlm_7b", "--tuning", "full", "--dataset", "alpaca*")
     assert found == [f"internlm_7b_full_alpaca{rest}_e3" for rest in ("", "_enzh", "_enzh_oasst1", "_zh")]
+
+
+def test_list_cfg_finds_what_is_only_composed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert lines(capsys, "list-cfg", "--model", "vicuna_7b", "--tuning", "lora", "--dataset", "sql") == [
+        "vicuna_7b_lora_sql_e3"
+    ]
+    assert lines(capsys, "list-cfg", "--tuning", "lora", "-p", "vicuna_7b*_sql_*") == ["vicuna_7b_lora_sql_e3"]
+    assert lines(capsys, "list-cfg", "-p", "vicuna_7b_lora_sql_e9") == ["vicuna_7b_lora_sql_e9"]
+    assert not any("custom" in name for name in lines(capsys, "list-cfg", "--model", "vicuna_7b"))
 
 
 def test_list_cfg_groups(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,11 +60,16 @@ def test_list_cfg_groups(capsys: pytest.CaptureFixture[str]) -> None:
     assert grouped == [
         "full (1)",
         "  internlm_7b_full_oasst1_e3",
+        "int8_lora (1)",
+        "  internlm_7b_int8_lora_oasst1_e3",
+        "lora (1)",
+        "  internlm_7b_lora_oasst1_e3",
         "qlora (2)",
         "  internlm_7b_qlora_oasst1_e3",
         "  internlm_7b_qlora_oasst1_e3_hf",
     ]
-    assert lines(capsys, "list-cfg", "--model", "yi_6b", "--dataset", "alpaca_enzh", "--group")[0] == "yi_6b (1)"
+    words = ["--model", "yi_6b", "--tuning", "qlora", "--dataset", "alpaca_enzh"]
+    assert lines(capsys, "list-cfg", *words, "--group")[0] == "yi_6b (1)"
 
 
 def test_nothing_found(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,16 +152,17 @@ def test_help_and_list_cfg_import_nothing_heavy(words: list[str]) -> None:
         "sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "[]\n")
+    said = len(done.stderr.splitlines()) - 1
+    assert (done.returncode, done.stderr.splitlines()[-1], said) == (0, "[]", words == ["list-cfg"])
 
 
 def test_list_cfg_answers_at_once() -> None:
     """Measured in processor time, which other work on the machine does not lengthen much."""
     program = "import os, time; start = time.process_time(); from xtune.cli import main; main(['list-cfg'])"
-    program += "; os.write(2, str(time.process_time() - start).encode())"
+    program += "; os.write(2, f'\\n{time.process_time() - start}'.encode())"
     spent = []
     for _ in range(5):
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-        spent.append(float(done.stderr))
+        spent.append(float(done.stderr.splitlines()[-1]))
         time.sleep(0.01)
     assert min(spent) < 0.15

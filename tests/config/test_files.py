@@ -14,6 +14,7 @@ from mmengine.config import Config as ByMmengine
 import xtune
 from xtune.config.files import MAX_FILES, Reader
 from xtune.errors import ConfigError, UnknownName
+from xtune.registry import ConfigRegistry
 
 WHOLE = """
 model = dict(name="smollm2_135m_instruct", path="somewhere/else")
@@ -33,7 +34,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    return Reader({}, trusted=False).read(path)
+    return Reader(ConfigRegistry(), trusted=False).read(path)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_a_trusted_file_inherits_as_mmengine_says(tmp_path):
     path = write(tmp_path, files)
     for name in ("a.py", "lazy.py"):
         expected = ByMmengine.fromfile(path.with_name(name)).to_dict()
-        assert Reader({}, trusted=True).read(path.with_name(name)) == expected
+        assert Reader(ConfigRegistry(), trusted=True).read(path.with_name(name)) == expected
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,11 @@ def test_files_that_cannot_be_read(tmp_path):
 
 def test_an_unknown_name_lists_the_nearest():
     known = xtune.list_configs()[0]
-    with pytest.raises(UnknownName, match=f"unknown config: got '{known}x'; did you mean .*{known}"):
+    stem, epochs = known.rsplit("_", 1)
+    with pytest.raises(UnknownName, match=f"unknown config: got '{known}x'; did you mean {known}"):
         xtune.load_config(known + "x")
+    with pytest.raises(UnknownName, match="no data set `alpacax`; did you mean `alpaca`"):
+        xtune.load_config(f"{stem}x_{epochs}")
 
 
 def test_a_chinese_path_works(tmp_path):

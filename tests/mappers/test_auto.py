@@ -3,8 +3,8 @@
 import pytest
 
 from xtune.errors import DataError
-from xtune.mappers import MAPPERS
 from xtune.mappers.auto import GENERAL, choose
+from xtune.mappers.builtin import MAPPERS
 from xtune.mappers.examples import examples
 
 

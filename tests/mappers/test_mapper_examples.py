@@ -4,13 +4,14 @@ import doctest
 import importlib
 
 import pytest
+from xtuner_systems import SYSTEMS
 
 from xtune.conversation import Conversation, Preference
-from xtune.mappers import MAPPERS, systems
+from xtune.mappers import systems
 from xtune.mappers.auto import GENERAL, READS
+from xtune.mappers.builtin import MAPPERS
 from xtune.mappers.examples import examples
 from xtune.registries import components
-from xtune.templates.systems import SYSTEMS
 
 MODULES = sorted({mapper.__module__ for mapper in MAPPERS.values()})
 

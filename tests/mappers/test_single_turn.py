@@ -7,8 +7,8 @@ import pytest
 
 from xtune.conversation import Turn
 from xtune.errors import DataError
-from xtune.mappers import MAPPERS
 from xtune.mappers.alpaca import alpaca, alpaca_zh, self_identity
+from xtune.mappers.builtin import MAPPERS
 from xtune.mappers.single_turn import colors, default, law_reference, medical, sql
 
 

@@ -13,6 +13,7 @@ from covering import cover, identity, traits
 
 from xtune.callbacks.report import ReportHook
 from xtune.catalogue.compose import compose
+from xtune.catalogue.names import parse
 from xtune.catalogue.points import points
 from xtune.cli import main
 from xtune.config.override import apply_overrides
@@ -25,7 +26,8 @@ from xtune.rehearse.small_config import make_small
 from xtune.resolve import resolve
 
 MODELS = components([]).models
-POINTS = points(MODELS)
+YOURS = "internlm_7b_qlora_json_e3"
+POINTS = {**points(MODELS), YOURS: parse(YOURS)}
 BASE = "smollm2_135m_instruct_lora_alpaca_e3"
 STAGES = ["resolve", "make small", "prepare data", "load model", "train", "resume", "convert", "merge", "chat"]
 
@@ -33,6 +35,8 @@ STAGES = ["resolve", "make small", "prepare data", "load model", "train", "resum
 def config_of(name, **changes):
     """The catalogue's config, without reading its file."""
     values = compose(POINTS[name], MODELS[POINTS[name].model])
+    if name == YOURS:
+        values["data"][0]["path"] = "mine.json"
     return validate(apply_overrides(values, {key.replace("__", "."): value for key, value in changes.items()}), name)
 
 

@@ -18,8 +18,8 @@ from pyarrow import parquet
 
 from xtune.conversation import ROLES, Conversation, Preference
 from xtune.errors import DataError
-from xtune.mappers import MAPPERS
 from xtune.mappers.auto import choose
+from xtune.mappers.builtin import MAPPERS
 from xtune.mappers.examples import examples
 from xtune.sources.source import open_source
 

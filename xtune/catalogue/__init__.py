@@ -1,4 +1,4 @@
-"""Every built-in config, as a product of small tables."""
+"""The built-in configs, as a product of small tables: any name of known parts is one."""
 
 from __future__ import annotations
 
@@ -8,4 +8,7 @@ from xtune.registry import ConfigRegistry
 
 @hookimpl
 def register_configs(configs: ConfigRegistry) -> None:
-    configs.add_package("xtune.configs")
+    from xtune.catalogue.grammar import Catalogue
+
+    configs.add_package("xtune.configs.deepspeed")
+    configs.grammar = Catalogue(configs.models)

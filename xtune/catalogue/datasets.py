@@ -38,7 +38,7 @@ class Dataset:
     epochs: int = 3
     """Of the standard configs, and the default of names that do not say."""
     example: bool = False
-    """Whether its configs are examples, whose names carry no epochs."""
+    """Whether its configs are examples, whose names need no epochs."""
     system: str = ""
     """System message of the evaluation prompts: the one that the rows have."""
     named: bool = False
@@ -47,6 +47,11 @@ class Dataset:
     every: int = 500
     """Steps between answers to the prompts."""
     changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def yours(self) -> bool:
+        """Whether the rows are to be named with --data. Such names compose, but are not listed."""
+        return not all(entry.get("path") for entry in self.data)
 
 
 def _rows(path: str, mapper: str, **others: Any) -> dict[str, Any]:
@@ -66,6 +71,13 @@ _MOSS_PLUGINS = _rows(
     "data/conversations_with_tools_with_inner_instruction_no_text2image_train_all_random_meta0.5_0.1_0.01_moss_0709.jsonl",
     "moss_sft",
 )
+_MOSS: dict[str, Any] = {
+    "epochs": 1,
+    "system": MOSS_SYSTEM,
+    "named": True,
+    "prompts": prompts.MOSS,
+    "changes": {"template": "moss_sft", "pack": False},
+}
 _IDENTITY = _rows(
     "package:xtune/catalogue/rows/self_identity.jsonl", "self_identity", options={"name": "Lumi", "author": "Lumi Lab"}
 )
@@ -164,23 +176,9 @@ DATASETS = {
         every=50,
     ),
     "moss_sft_all": Dataset(  # from https://huggingface.co/datasets/fnlp/moss-003-sft-data
-        about="MOSS, with and without plugins",
-        data=[_MOSS_CHAT, _MOSS_PLUGINS],
-        epochs=1,
-        system=MOSS_SYSTEM,
-        named=True,
-        prompts=prompts.MOSS,
-        changes={"template": "moss_sft", "pack": False},
+        about="MOSS, with and without plugins", data=[_MOSS_CHAT, _MOSS_PLUGINS], **_MOSS
     ),
-    "moss_sft_plugins": Dataset(
-        about="MOSS with plugins",
-        data=[_MOSS_PLUGINS],
-        epochs=1,
-        system=MOSS_SYSTEM,
-        named=True,
-        prompts=prompts.MOSS,
-        changes={"template": "moss_sft", "pack": False},
-    ),
+    "moss_sft_plugins": Dataset(about="MOSS with plugins", data=[_MOSS_PLUGINS], **_MOSS),
     "msagent_react": Dataset(  # from https://modelscope.cn/datasets/damo/MSAgent-Bench
         about="MSAgent-Bench in ReAct form",
         data=[_hub("damo/MSAgent-Bench", "msagent_react")],
@@ -230,15 +228,11 @@ DATASETS = {
             "evaluation.max_new_tokens": 32,
         },
     ),
-    "json": Dataset(
-        about="your own rows in XTuner's form", data=[_rows("path/to/your/conversations.json", "conversation")]
-    ),
-    "custom_sft": Dataset(
-        about="your own conversations", data=[_rows("path/to/your/messages.jsonl", "openai")], epochs=1
-    ),
+    "json": Dataset(about="your own rows in XTuner's form", data=[{"mapper": "conversation"}]),
+    "custom_sft": Dataset(about="your own conversations", data=[{"mapper": "openai"}], epochs=1),
     "custom_pretrain": Dataset(
         about="continued pre-training on your own texts",
-        data=[_rows("path/to/your/texts.jsonl", "pretrain")],
+        data=[{"mapper": "pretrain"}],
         epochs=1,
         prompts=prompts.SHANGHAI,
     ),

@@ -1,8 +1,8 @@
-"""The tuning axis: options, learning rate and optimizer of each strategy."""
+"""The tuning axis, and the segments that a name may have besides: what each sets in a config."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -34,3 +34,26 @@ TUNINGS = {
     ),
     "full": Recipe(about="full", tuning={"name": "full"}, lr=2e-5, optimizer="adamw"),
 }
+
+
+@dataclass(frozen=True)
+class Segment:
+    """`changes` are dotted keys of the config. The segment "" is not written in names."""
+
+    about: str = ""
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+OBJECTIVES = {"": Segment()}
+"""What a run learns from a row. The one that is not written is sft."""
+
+VARIANTS = {
+    "": Segment(),
+    # eight GPUs with eight rows each make a step
+    "gpu8": Segment("for 8 GPUs", {"train.batch_size": 8, "train.accumulate": 1, "optimizer.name": "adamw"}),
+    "hf": Segment(
+        "with the settings of Hugging Face's trainer",
+        {"schedule.warmup_ratio": 0.0, "schedule.warmup_steps": 100, "checkpoint.every": 1000},
+    ),
+}
+"""Settings under which XTuner offered a config a second time."""

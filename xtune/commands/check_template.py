@@ -10,8 +10,6 @@ from xtune.registries import components
 if TYPE_CHECKING:
     from xtune.encoding.verify import Comparison
 
-HELP = "compare a chat template with the tokenizer's own"
-
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="hub id, local folder or GGUF file")

@@ -42,7 +42,8 @@ def run(args: Namespace) -> int:
     from xtune.registries import components
 
     configs = components().configs
-    deepspeed = configs[args.name] if args.name in configs and configs[args.name].suffix == ".json" else None
+    file = configs.files.get(args.name)
+    deepspeed = file if file and file.suffix == ".json" else None
     target = Path(args.folder) / (deepspeed.name if deepspeed else f"{Path(args.name).stem}.py")
     text = deepspeed.read_text(encoding="utf-8") if deepspeed else annotated(args.name, trust_config=args.trust_config)
     write(target, text, force=args.force)

@@ -224,7 +224,7 @@ ADDED = {
 @pytest.mark.parametrize("kind", ADDED)
 def test_each_kind_is_registered(kind):
     registry = getattr(xtune.components(), kind)
-    assert {name for name in registry if registry.owner(name) == "$name"} == ADDED[kind]
+    assert set(registry.added_by("$name")) == ADDED[kind]
 
 
 def test_a_row_becomes_text_of_which_the_answer_is_learnt():

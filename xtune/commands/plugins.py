@@ -48,7 +48,7 @@ def show(entry: EntryPoint, loaded: list[Plugin]) -> list[str]:
     loaded.append(plugin)
     print(f"{plugin.name} {plugin.version}: {', '.join(plugin.hooks)}")
     for kind, registry in registries.items():
-        added = [name for name in registry if registry.owner(name) == plugin.name]
+        added = registry.added_by(plugin.name)
         if added:
             print(f"    {kind}: {', '.join(added)}")
     return broken_configs(found, plugin)
@@ -60,8 +60,8 @@ def broken_configs(found: Components, plugin: Plugin) -> list[str]:
     from xtune.config.source import validate
 
     problems = []
-    for name, path in found.configs.items():
-        if found.configs.owner(name) == plugin.name and path.suffix == ".py":
+    for path in found.configs.added_by(plugin.name).values():
+        if path.suffix == ".py":
             where = f"{path} of plugin {plugin.name}"
             try:
                 validate(Reader(found.configs, trusted=True).read(path, where), where)

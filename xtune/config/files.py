@@ -6,7 +6,6 @@ import ast
 import os
 import re
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from xtune.config.literals import BASE, COMPARE, Bases, NotData, read_assignment
 from xtune.config.plain import plain
 from xtune.errors import ConfigError
 from xtune.foreign import foreign, parse_json
+from xtune.registry import ConfigRegistry
 from xtune.text import shown
 
 SUFFIXES = (".py", ".yaml", ".yml", ".json")
@@ -34,7 +34,7 @@ class Reader:
     programs, as may what they inherit from. Other files are data, unless all are `trusted`.
     """
 
-    def __init__(self, named: Mapping[str, Path], *, trusted: bool) -> None:
+    def __init__(self, named: ConfigRegistry, *, trusted: bool) -> None:
         self.named = named
         self.trusted = trusted
         self.files = 0
@@ -50,7 +50,7 @@ class Reader:
             problem = "inherits from itself" if real in above else f"inherits from more than {MAX_FILES} files"
             raise ConfigError(f"config {where} {problem}; take that `{BASE}` out")
         text = read_text(path, where)
-        trusted = trusted or self.trusted or path in self.named.values()
+        trusted = trusted or self.trusted or path in self.named.files.values()
         bases: dict[str, Any] = {}
 
         def merge_bases(names: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Reader:
                     f"config {path}: `{BASE}` should be a path, a name or a list of them: got {shown(name)}"
                 )
             file = path.parent / Path(name).expanduser() if name.endswith(SUFFIXES) else self.named[name]
-            base = self.read(file, above=above, trusted=trusted)
+            base = file if isinstance(file, dict) else self.read(file, above=above, trusted=trusted)
             if twice := sorted(merged.keys() & base.keys()):
                 raise ConfigError(f"config {path}: two files of `{BASE}` set `{twice[0]}`; take it out of one of them")
             merged |= base

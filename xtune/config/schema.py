@@ -48,7 +48,7 @@ class ModelSettings(Settings):
 
 
 class DataSettings(Settings):
-    path: str = Field(description="hub id, local file, folder or glob, or package:MODULE/FILE")
+    path: str = Field(default="", description="hub id, local file, folder or glob, or package:MODULE/FILE; or --data")
     split: str = Field(default="train", description="split of a hub data set; a local file has none")
     subset: str | None = Field(default=None, description="configuration name of a hub data set")
     sheet: str | None = Field(default=None, description="sheet of a workbook; None is the first")

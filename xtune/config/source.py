@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xtune.config.files import SUFFIXES, Reader
 from xtune.config.override import apply_overrides, parse_overrides
 from xtune.config.plain import plain
-from xtune.errors import ConfigError, UnknownName
+from xtune.errors import ConfigError
 from xtune.foreign import foreign, wanted
 from xtune.registries import components
 from xtune.text import one_line, shown
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 
 def list_configs() -> list[str]:
-    """Names of all training configs, those of plugins included, sorted. Only file names are read."""
-    return sorted(name for name, path in components().configs.items() if path.suffix == ".py")
+    """Names of all training configs, those of plugins included, sorted; any other MODEL_TUNING_DATASET_eN loads too."""
+    configs = components().configs
+    return sorted(name for name in configs if configs.files.get(name, Path()).suffix != ".json")
 
 
 def load_config(
@@ -50,23 +51,28 @@ def read_config(name_or_path: str, *, trust_config: bool = False) -> tuple[dict[
     """The plain values of a registered name or of a file, and where they are from, for messages."""
     configs = components().configs
     path = find_config(name_or_path, configs)
+    if isinstance(path, dict):
+        return path, name_or_path
     owner = configs.owner(name_or_path) if name_or_path in configs else "xtune"
     where = str(path) if owner == "xtune" else f"{path} of plugin {owner}"
     return Reader(configs, trusted=trust_config).read(path, where), where
 
 
-def find_config(name_or_path: str, configs: ConfigRegistry) -> Path:
-    """The file behind a name or path. A name wins over a file of that name in the working directory."""
+def find_config(name_or_path: str, configs: ConfigRegistry) -> Path | dict[str, Any]:
+    """The file behind a name or path, or the values that a name composes.
+
+    A name wins over a file of that name in the working directory.
+    """
     if name_or_path in configs:
         path = configs[name_or_path]
-        if path.suffix != ".py":
+        if isinstance(path, Path) and path.suffix != ".py":
             raise ConfigError(
                 f"{name_or_path} is a DeepSpeed file, not a training config; pass it with --deepspeed {name_or_path}"
             )
         return path
     path = Path(name_or_path)
     if path.suffix not in SUFFIXES and path.parent == Path("."):
-        raise UnknownName("config", name_or_path, configs)
+        return configs[name_or_path]
     if not os.path.lexists(path):
         raise ConfigError(f"config file does not exist: got {name_or_path}; give a file, or a name from xtune list-cfg")
     if path.suffix not in SUFFIXES:

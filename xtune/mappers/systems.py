@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# As XTuner trained with them, its spelling and the line end included: templates.systems, which a run shows at
-# evaluation, has the same, and a test holds the two equal.
+# As XTuner trained with them, its spelling and the line end included.
 ARXIV = (
     "If you are an expert in writing papers, please generate a good paper title for this paper based on other "
     "authors' descriptions of their abstracts.\n"

@@ -88,7 +88,7 @@ def check_hooks(plugin: Plugin) -> None:
 
 def check_components(plugin: Plugin, registry: Registry[Any], wanted: str, fits: Callable[[Any], bool]) -> None:
     """Refuses what is no component of its kind, here where its plugin is known and not in the middle of a run."""
-    for name, value in registry.items():
-        if registry.owner(name) == plugin.name and not fits(value):
+    for name, value in registry.added_by(plugin.name).items():
+        if not fits(value):
             problem = f"adds {registry.kind} {name!r} of a wrong type: got {type(value).__name__}"
             raise failure(plugin.name, problem, f"add {wanted}")

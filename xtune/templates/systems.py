@@ -1,4 +1,4 @@
-"""Fixed system messages, by name, for data whose rows carry none."""
+"""XTuner's system messages, by name, for data whose rows carry none."""
 
 SYSTEMS = {
     "alpaca": (
