@@ -8,6 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "xtune"
 ERRORS = {"XtuneError", "ConfigError", "DataError", "ModelError", "PluginError", "CheckpointError"}
+ERRORS |= {"UnusableTemplate", "RefusedConversation"}
 FILLED_IN = "…"
 """Stands for what a message fills in."""
 

@@ -25,6 +25,7 @@ from xtune.estimate.plan import RESERVED_GIB, advice, need, setting_of, with_own
 from xtune.generate.session import stops
 from xtune.models.load import load_config_file, refuse_incomplete
 from xtune.paths import is_local
+from xtune.templates.own_jinja import UnusableTemplate
 from xtune.text import in_bytes
 from xtune.training.layers import free_memory
 from xtune.training.versions import PACKAGES, device_name, plugin_versions
@@ -221,14 +222,7 @@ def context(run: Run) -> Finding:
 
 def template(run: Run, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
     """The chat template beside the tokenizer's own, and whether what is learnt ends with what ends an answer."""
-    name = run.config.template
-    if not tokenizer.chat_template:
-        yield Finding("template", "ok", f"{name}; the tokenizer carries none to compare with")
-    elif differences := compare(run.template, tokenizer).differences:
-        told = f"{name} is not the tokenizer's own: {len(differences)} conversations differ (xtune check-template)"
-        yield Finding("template", "warning", told)
-    else:
-        yield Finding("template", "ok", f"{name}, which equals the tokenizer's own, id for id")
+    yield beside_own(run, tokenizer)
     asked = Conversation((Turn("user", QUESTION), Turn("assistant", ANSWER)))
     learnt = [label for label in encode(asked, run.template, tokenizer).labels if label != IGNORE]
     ids, strings = stops(run.template, tokenizer)
@@ -238,6 +232,23 @@ def template(run: Run, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
     else:
         told = f"no answer ends with what ends a chat's: got {end} as its last token; give the template an end"
         yield Finding("stop", "warning", told)
+
+
+def beside_own(run: Run, tokenizer: PreTrainedTokenizerBase) -> Finding:
+    """The chat template beside the tokenizer's own. Training does without that one: it goes on where that is broken."""
+    name = run.config.template
+    if not tokenizer.chat_template:
+        return Finding("template", "ok", f"{name}; the tokenizer carries none to compare with")
+    try:
+        found = compare(run.template, tokenizer)
+    except UnusableTemplate as error:
+        return Finding("template", "warning", f"{name} is compared with nothing: {error.problem}")
+    refused = f"; it refuses {found.refused} of {found.total} conversations" if found.refused else ""
+    if found.differences:
+        differ = len(found.differences)
+        told = f"{name} is not the tokenizer's own: {differ} conversations differ (xtune check-template){refused}"
+        return Finding("template", "warning", told)
+    return Finding("template", "ok", f"{name}, which equals the tokenizer's own, id for id{refused}")
 
 
 def rows(report: Report) -> Iterator[Finding]:

@@ -39,10 +39,7 @@ def found(tiny_model, rows, tmp_path, capsys):
 def test_a_run_that_may_start(found):
     code, lines = found()
     assert code == 0
-    assert (
-        lines["template"] == "ok chatml, which equals the tokenizer's own, id for id"
-        or "carries none" in lines["template"]
-    )
+    assert lines["template"] == "ok chatml; the tokenizer carries none to compare with"
     assert lines["stop"] == "ok answers end with <|im_end|>"
     assert lines["data"] == "ok 60 rows, 60 trained on"
     assert lines["length"] == "ok max_length 256, the model takes 2048"

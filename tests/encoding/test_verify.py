@@ -3,6 +3,8 @@
 import pytest
 
 from xtune.cli import main
+from xtune.conversation import Conversation, Turn
+from xtune.encoding.encoder import encode
 from xtune.encoding.verify import best_match, compare, conversations
 from xtune.errors import ModelError
 from xtune.templates.jinja import to_jinja
@@ -28,6 +30,31 @@ def test_equal_templates(smollm2, templates):
     found = compare(templates["chatml"], smollm2)
     assert (found.alike, found.differences, found.refused) == (96, (), 0)
     assert best_match(templates, smollm2) == (["chatml", "smollm2"], None)
+
+
+@pytest.mark.parametrize(("name", "blank"), [("smollm2", "  "), ("qwen3", "\n")])
+def test_white_space_that_joins_the_prompt(name, blank, smollm2, vendors):
+    """The answer's first letters are then part of the prompt's last token, as in the vendor's ids: not trained."""
+    tokenizer = smollm2 if name == "smollm2" else vendors("qwen3")
+    question = Turn("user", "hi")
+    prompt = encode(Conversation((question,)), "qwen3_instruct_chat", tokenizer, generation_prompt=True)
+    begins, trained = [], []
+    for text in (f"{blank}new", "new"):
+        sample = encode(Conversation((question, Turn("assistant", text))), "qwen3_instruct_chat", tokenizer)
+        begins.append(sample.ids[: len(prompt.ids)] == prompt.ids)
+        trained.append(tokenizer.decode([label for label in sample.labels if label != -100]).strip())
+    assert begins == [False, True]
+    assert trained == ["new<|im_end|>", "new<|im_end|>"]
+
+
+def test_answers_that_join_the_prompt_are_counted(smollm2, templates, folder, capsys):
+    found = compare(templates["chatml"], smollm2)
+    assert (found.answers, found.joined) == (24, 3)
+    assert main(["check-template", str(folder), "--template", "chatml"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "3 of 24 answers begin with white space that this tokenizer joins with the end of the prompt: "
+        "that token is not trained"
+    )
 
 
 def test_official_tokenizers(vendors, templates):

@@ -50,6 +50,11 @@ def tell(name: str, comparison: Comparison) -> int:
     refused = f"; {comparison.refused} are refused by the tokenizer's own" if comparison.refused else ""
     if not comparison.differences:
         print(f"template {name}: the ids of {comparison.alike} conversations equal the tokenizer's own{refused}")
+        if comparison.joined:
+            print(
+                f"{comparison.joined} of {comparison.answers} answers begin with white space that this tokenizer joins "
+                f"with the end of the prompt: that token is not trained"
+            )
         return 0
     total = comparison.alike + len(comparison.differences)
     print(f"template {name}: the ids of {len(comparison.differences)} of {total} conversations differ{refused}")

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xtune.conversation import Conversation, Turn
 from xtune.encoding.encoder import Encoder
 from xtune.errors import ModelError, XtuneError
+from xtune.templates.own_jinja import RefusedConversation, UnusableTemplate, own_ids, own_template
 from xtune.templates.render import pieces
 from xtune.templates.template import ChatTemplate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TODAY = date(2024, 7, 26)
+TODAY = datetime(2024, 7, 26)
 """The day on which templates that write the date are compared: the one that Llama's names."""
-DATE = re.compile(r"""strftime_now\((['"])(.*?)\1\)""")
+LIMIT = 5_000_000
+"""What the tokenizer's own template may use up for each of these short conversations."""
 SYSTEMS = (None, "You answer in one word. ", "\n你是一名医生。")
 QUESTIONS = (
     "hi",
@@ -32,7 +33,7 @@ QUESTIONS = (
     "😀 👩‍👩‍👧 é",
     "a\tb  c",
 )
-ANSWERS = ("ok", "", "\nnew line first", " spaces around ", "答案是：上海。", "```python\nx = 1\n```\n")
+ANSWERS = ("ok", "", "\nnew line first", " spaces around ", "  two", "答案是：上海。", "```python\nx = 1\n```\n")
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,20 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of all conversations: how many were alike, the differences, and how many its own template refuses."""
+    """What came of all conversations: how many were alike, the differences, and how many its own template refuses.
+
+    Of `answers` in them, `joined` begin inside a token of the prompt before them, which is not trained.
+    """
 
     alike: int
     differences: tuple[Difference, ...]
     refused: int
+    answers: int = 0
+    joined: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.alike + len(self.differences) + self.refused
 
 
 def conversations() -> Iterator[tuple[Conversation, bool]]:
@@ -79,7 +89,7 @@ def conversations() -> Iterator[tuple[Conversation, bool]]:
 
 
 def compare(template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) -> Comparison:
-    """Encodes conversations both ways. Raises ModelError where the tokenizer carries no chat template."""
+    """Encodes conversations both ways. Raises ModelError where the tokenizer carries no chat template that works."""
     return _compare(template, tokenizer, _own_ids(tokenizer))
 
 
@@ -96,31 +106,41 @@ def _compare(
         for (conversation, prompt, ids), ours in zip(compared, planned, strict=True)
         if ours.tokens.ids.tolist() != ids
     )
-    return Comparison(len(compared) - len(differences), differences, len(theirs) - len(compared))
+    written = {(conversation.turns, prompt): ids for conversation, prompt, ids in compared}
+    begun = [
+        whole[: len(before)] == before
+        for (turns, prompt), whole in written.items()
+        if not prompt and (before := written.get((turns[:-1], True)))
+    ]
+    alike, refused = len(compared) - len(differences), len(theirs) - len(compared)
+    return Comparison(alike, differences, refused, len(begun), begun.count(False))
 
 
 def _own_ids(tokenizer: PreTrainedTokenizerBase) -> list[list[int] | None]:
-    """Ids of all conversations by the tokenizer's own chat template; None where that template refuses one."""
-    from jinja2.exceptions import TemplateError
+    """Ids of all conversations by the tokenizer's own chat template; None where that template refuses one.
 
-    if not tokenizer.chat_template:
+    Raises ModelError where there is none, and UnusableTemplate where it takes none of them: nothing is compared then.
+    """
+    own = own_template(tokenizer, LIMIT)
+    if own is None:
         raise ModelError(
             f"there is nothing to compare with: got {tokenizer.name_or_path}, whose tokenizer carries no chat "
             f"template; give a model whose tokenizer does"
         )
-    own = DATE.sub(lambda match: repr(TODAY.strftime(match[2])), tokenizer.get_chat_template())
-    found: list[list[int] | None] = []
+    own.now = lambda: TODAY
+    texts: list[str | None] = []
+    refusals = []
     for conversation, prompt in conversations():
-        messages: list[Any] = [{"role": turn.role, "content": turn.text} for turn in conversation.turns]
-        options: dict[str, Any] = {"chat_template": own, "date_string": TODAY.strftime("%d %b %Y")}
+        messages = [{"role": turn.role, "content": turn.text} for turn in conversation.turns]
         try:
-            ids: Any = tokenizer.apply_chat_template(
-                messages, add_generation_prompt=prompt, return_dict=False, **options
-            )
-            found.append(list(ids))
-        except TemplateError:
-            found.append(None)
-    return found
+            texts.append(own.render(messages, add_generation_prompt=prompt, date_string=f"{TODAY:%d %b %Y}"))
+        except RefusedConversation as error:
+            texts.append(None)
+            refusals.append(error.problem)
+    if len(refusals) == len(texts):
+        raise UnusableTemplate(f"none of {len(texts)} conversations could be compared: {refusals[0]}")
+    ids = iter(own_ids(tokenizer, [text for text in texts if text is not None]))
+    return [None if text is None else next(ids) for text in texts]
 
 
 def best_match(

@@ -12,6 +12,7 @@ from xtune.models.adapter import adapter_base, load_adapter
 from xtune.models.adapter_files import check_adapter
 from xtune.models.identity import recorded_base, refuse_other_base
 from xtune.models.load import load_model, load_tokenizer, local_folder
+from xtune.templates.own_jinja import own_template
 from xtune.templates.store import find_template, load_template
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def choose_template(
     tokenizer: PreTrainedTokenizerBase,
     found: Components,
 ) -> ChatTemplate | None:
-    """The template to chat with; None means the tokenizer's own. Raises ModelError where there is none at all."""
+    """The template to chat with; None means the tokenizer's own. Raises ModelError where there is none that works."""
     folders = [folder for folder in (adapter, local_folder(model, weights=False)) if folder and Path(folder).is_dir()]
     stored = next((template for folder in folders if (template := load_template(folder))), None)
     if name is not None:
@@ -79,6 +80,6 @@ def choose_template(
     known = next((spec for spec in found.models.values() if spec.path == model), None)
     if known is not None:
         return found.templates[known.template]
-    if getattr(tokenizer, "chat_template", None):
+    if own_template(tokenizer) is not None:  # a broken one is refused before the model is loaded
         return None
     raise ModelError(f"model {model} has no chat template: choose one with --prompt-template (xtune list-templates)")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from xtune.conversation import Conversation, Turn
 from xtune.encoding.encoder import encode
-from xtune.errors import XtuneError
+from xtune.errors import ModelError, XtuneError
+from xtune.templates.own_jinja import INSTEAD, OwnTemplate, own_ids, own_template
 from xtune.templates.render import end_strings
 from xtune.templates.template import EOS, ChatTemplate
 
@@ -67,7 +69,15 @@ class Session:
         if self.template is not None:
             return encode(Conversation(tuple(turns)), self.template, self.tokenizer, generation_prompt=True).ids
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-        return list(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+        return own_ids(self.tokenizer, [self.own.render(messages, add_generation_prompt=True)])[0]
+
+    @cached_property
+    def own(self) -> OwnTemplate:
+        """The tokenizer's own chat template. Raises ModelError where it has none that works."""
+        own = own_template(self.tokenizer)
+        if own is None:
+            raise ModelError(f"the tokenizer of `{self.tokenizer.name_or_path}` has no chat template; {INSTEAD}")
+        return own
 
     def generation_options(self) -> dict[str, Any]:
         stop_ids, stop_strings = self.stops()
