@@ -60,7 +60,8 @@ LEARNT = {
     "qwen2_chat": IM,
     "qwen2_5_chat": IM,
     "qwen3_instruct_chat": IM,
-    "qwen3_chat": IM.replace("⟦a2", "⟦<think>\n\n</think>\n\na2"),  # the model writes its reasoning, here an empty one
+    # the model writes its reasoning, here an empty one; where it stands without, it is no answer to learn
+    "qwen3_chat": IM.replace("⟦a1<|im_end|>⟧", "a1<|im_end|>").replace("⟦a2", "⟦<think>\n\n</think>\n\na2"),
     "internlm_chat": ("<s><|System|>:S\n<|User|>:u1<eoh>\n<|Bot|>:⟦a1<eoa>⟧\n<|User|>:u2<eoh>\n<|Bot|>:⟦a2<eoa>⟧\n"),
     "internlm2_chat": "<s>" + IM,
     "internlm3_chat": "<s>" + IM,
@@ -96,7 +97,7 @@ LEARNT = {
     "deepseek_moe": DEEPSEEK,
     "deepseek_v2": DEEPSEEK,
     "deepseek_r1": (
-        "<｜begin▁of▁sentence｜>S<｜User｜>u1<｜Assistant｜>⟦a1<｜end▁of▁sentence｜>⟧"
+        "<｜begin▁of▁sentence｜>S<｜User｜>u1<｜Assistant｜>a1<｜end▁of▁sentence｜>"
         "<｜User｜>u2<｜Assistant｜><think>\n⟦\n</think>\n\na2<｜end▁of▁sentence｜>⟧"
     ),
     "gemma": GEMMA,
@@ -165,6 +166,26 @@ def test_an_answer_without_its_reasoning_is_context(readable):
     turns = (*TURNS[:2], Turn("assistant", first.text, learn=True), TURNS[3], last)
     learnt = marked(encode(Conversation(turns), "qwen3_chat", readable), readable)
     assert learnt == wanted.replace("a1<|im_end|>", "⟦a1<|im_end|>⟧")
+
+
+@pytest.mark.parametrize(
+    "texts", [("a1", "a2"), ("<think>\nr\n</think>\n\na1", "a2"), ("a1", "<think>\nr\n</think>\n\na2")]
+)
+def test_an_answer_is_learnt_as_the_vendors_template_writes_the_last_one(texts, vendors):
+    """What Qwen3's own template writes after its prompt, for each answer as the last one: nothing else is learnt."""
+    tokenizer = vendors("qwen3")
+    turns = [turn for text in texts for turn in (Turn("user", "u"), Turn("assistant", text))]
+    messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+    as_last = []
+    for end in (2, 4):
+        prompt = tokenizer.apply_chat_template(messages[: end - 1], tokenize=False, add_generation_prompt=True)
+        whole = tokenizer.apply_chat_template(messages[:end], tokenize=False)
+        as_last.append(whole.removeprefix(prompt).removesuffix("\n"))
+    spans = render(Conversation(tuple(turns)), "qwen3_chat")
+    assert "".join(span.text for span in spans if span.learn) == as_last[1] != ""
+    first = [turns[0], Turn("assistant", texts[0], learn=True), *turns[2:]]
+    spans = render(Conversation(tuple(first)), "qwen3_chat")
+    assert "".join(span.text for span in spans if span.learn) == f"a1<|im_end|>{as_last[1]}"
 
 
 def test_reasoning_prompt_of_deepseek_r1(readable):

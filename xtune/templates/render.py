@@ -34,9 +34,10 @@ def render(
     """The spans of a conversation; their texts joined are what the model reads, control tokens by name.
 
     `template` may be a registry name. `learn` "assistant" learns every answer and its end token, "last" only the last
-    one's, "all" every token; a turn's own `learn` goes before it. An answer whose reasoning the template drops, because
-    it lies back, is not what the model would say there: it is learnt only where its turn or "all" asks for it. With
-    `generation_prompt` the text ends where the assistant starts to answer.
+    one's, "all" every token; a turn's own `learn` goes before it. Where a template writes reasoning, answers that lie
+    before the last question stand there without, not as the model wrote them when they were the last (with an empty one
+    at least): they are learnt only where their turn or "all" asks for it.
+    With `generation_prompt` the text ends where the assistant starts to answer.
     Raises DataError for a role that the template has no place for.
     """
     return [Span(*piece) for piece in pieces(conversation, form_of(find_template(template)), learn, generation_prompt)]
@@ -204,7 +205,7 @@ class _Writer:
             thinking, text, after = split_thinking(text)
             if index > self.asked and (last or thinking):
                 name = "thinking"
-            elif thinking and turn.learn is None:
+            elif index < self.asked and turn.learn is None:  # the model would have written it with its reasoning
                 learn = self.all
         self.write("assistant", self.all)
         if name == "thinking":
