@@ -17,11 +17,13 @@ from xtune.data import dataset
 from xtune.data.pack import Layout, Pack
 from xtune.data.report import Report
 from xtune.distributed import DISTRIBUTED
-from xtune.registries import components
+from xtune.quantization.quantization import Quantization
+from xtune.registries import Components, components
 from xtune.templates.template import ChatTemplate
 from xtune.tuning import TUNING
 
 VOCABULARY = 60
+COMPONENTS = Components([])
 
 
 class Packs:
@@ -165,6 +167,18 @@ class TinyRun:
     @property
     def objective(self) -> Any:
         return components([]).objectives[self.config.objective.name](**self.config.objective.options)
+
+    @property
+    def quantization(self) -> Any:
+        return Quantization()
+
+    @property
+    def optimizer(self) -> Any:
+        return COMPONENTS.optimizers[self.config.optimizer.name]()
+
+    @property
+    def schedule(self) -> Any:
+        return COMPONENTS.schedules[self.config.schedule.name]
 
     @property
     def distributed(self) -> Any:

@@ -21,7 +21,7 @@ MATRIX = [
     (
         "baichuan2_13b_base_qlora_alpaca_e3",
         ["model.attention=flash_attention_2"],
-        r"flash attention has no place for the ALiBi of baichuan2_13b_base; set model\.attention=sdpa",
+        r"flash attention does not support the ALiBi of baichuan2_13b_base; set model\.attention=sdpa",
     ),
     (
         QLORA,

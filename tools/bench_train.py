@@ -172,7 +172,7 @@ def used_share(args: argparse.Namespace, run: Any, tokens_a_second: float) -> fl
     from xtune.estimate.memory import trained_parameters
 
     trained = trained_parameters(run.model.config, run.tuning)
-    needed = need(run.model, run.tuning, trained, "adamw", setting_of(run.config, 1, 80.0))
+    needed = need(run.model, run.tuning, run.quantization, trained, run.optimizer, setting_of(run.config, 1, 80.0))
     each = flops_a_token(run.model.config, needed, args.length, full=args.tuning == "full")
     return tokens_a_second * each / peak
 

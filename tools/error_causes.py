@@ -84,6 +84,7 @@ CAUSES = {
         "The checkpoint has a setting, or is asked for an attention or a layout, that its native class does not have.",
     ),
     "tuning": ("Tuning", "The options of the tuning do not fit the model: see `tuning.targets`."),
+    "optimizers": ("Optimizers", "No weight is trained: the tuning found nothing to train."),
     "distributed": (
         "Spreading a run",
         "The strategy and the number of processes do not go together, or the DeepSpeed file cannot be used.",

@@ -14,10 +14,13 @@ __version__ = "0.1.0"
 _HOME = {
     "ChatTemplate": "xtune.templates.template",
     "Conversation": "xtune.conversation",
+    "Distributed": "xtune.distributed.parallel",
     "Example": "xtune.conversation",
     "ModelSpec": "xtune.models.spec",
     "Objective": "xtune.objectives.objective",
+    "Optimizer": "xtune.optimizers.optimizer",
     "Preference": "xtune.conversation",
+    "Quantization": "xtune.quantization.quantization",
     "Sample": "xtune.conversation",
     "Span": "xtune.conversation",
     "Tuning": "xtune.tuning.tuning",
@@ -54,12 +57,15 @@ if TYPE_CHECKING:
     from xtune.commands import components
     from xtune.config.source import list_configs, load_config
     from xtune.conversation import Conversation, Example, Preference, Sample, Span, Turn
+    from xtune.distributed.parallel import Distributed
     from xtune.encoding.encoder import encode
     from xtune.errors import XtuneError
     from xtune.models.load import load_model, load_tokenizer
     from xtune.models.spec import ModelSpec
     from xtune.objectives.objective import Objective
+    from xtune.optimizers.optimizer import Optimizer
     from xtune.plugins.hookspecs import hookimpl
+    from xtune.quantization.quantization import Quantization
     from xtune.resolve import prepare_data
     from xtune.templates.render import render
     from xtune.templates.template import ChatTemplate

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from xtune.conversation import IGNORE, Conversation, Turn
 from xtune.data.schedule import Plan
-from xtune.distributed import DeepSpeed
 from xtune.encoding.encoder import encode
 from xtune.encoding.verify import compare
 from xtune.errors import ConfigError, DataError, ModelError, XtuneError
-from xtune.estimate.memory import GIB, checkpoint_bytes, spread, trained_parameters
-from xtune.estimate.plan import RESERVED_GIB, advice, need, setting_of, with_own_sizes
+from xtune.estimate.memory import GIB, checkpoint_bytes, on_each, trained_parameters
+from xtune.estimate.plan import RESERVED_GIB, advice, need, planned, setting_of, with_own_sizes
 from xtune.generate.session import stops
 from xtune.models.load import load_config_file, refuse_incomplete
 from xtune.paths import is_local
@@ -123,8 +122,10 @@ def extras(run: Run) -> Iterator[Finding]:
     ):
         lacking = "the package flash-attn" if torch.cuda.is_available() else "a CUDA device"
         yield Finding("attention", "error", f"flash_attention_2 needs {lacking}: set model.attention=auto")
-    if isinstance(run.distributed, DeepSpeed) and not find_spec("deepspeed"):
-        yield Finding("distributed", "error", "DeepSpeed is not installed: pip install deepspeed, or use fsdp")
+    for package in run.distributed.packages:
+        if not find_spec(package):
+            told = f"{run.config.distributed_name} needs {package}: pip install {package}, or use distributed=fsdp"
+            yield Finding("distributed", "error", told)
     if run.config.visualizers:
         from xtune.callbacks.visualizers import VisualizerHook
 
@@ -148,15 +149,16 @@ def memory(run: Run, trained: int | None, ranks: int) -> Finding:
     gpu = torch.cuda.is_available()
     have = free_memory(torch.device("cuda" if gpu else "cpu")) / GIB / (1 if gpu else ranks)
     setting = setting_of(run.config, ranks if gpu else 0, have, run.objective.sequences)
-    needed = need(run.model, run.tuning, trained, run.config.optimizer.name, setting)
-    each = spread(needed.memory, run.config.distributed_name, ranks, run.tuning).total / GIB + RESERVED_GIB
+    needed = need(run.model, run.tuning, run.quantization, trained, run.optimizer, setting)
+    each = on_each(needed.memory, run.distributed, ranks, run.quantization).total / GIB + RESERVED_GIB
     told = f"about {each:.1f} GiB, {have:.1f} GiB are free on {device_name()}"
     if each <= have:
         return Finding("memory", "ok", told)
+    cures = advice(needed, setting, run.quantization, planned(run.components.strategies))
     return Finding(
         "memory",
         "error" if each > HOPELESS * have else "warning",
-        f"{told}: {advice(needed, setting, run.tuning)[0]} (xtune plan tells more)",
+        f"{told}: {cures[0]} (xtune plan tells more)",
     )
 
 
@@ -164,7 +166,7 @@ def disk(run: Run, trained: int | None, work_dir: Path) -> Iterator[Finding]:
     """Room for the checkpoints, and for what has to be downloaded first."""
     config = run.config
     kept = config.checkpoint.keep + 1 + config.checkpoint.best
-    checkpoint = checkpoint_bytes(trained or run.model.parameters, config.optimizer.name)
+    checkpoint = checkpoint_bytes(trained or run.model.parameters, run.optimizer)
     wanted = [(work_dir, kept * checkpoint, f"{kept} checkpoints")]
     if not is_local(config.model.path):
         from huggingface_hub.constants import HF_HUB_CACHE

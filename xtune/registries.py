@@ -26,6 +26,9 @@ BUILTINS = {
     "mappers": "xtune.mappers",
     "strategies": "xtune.strategies",
     "objectives": "xtune.objectives",
+    "quantizations": "xtune.quantization",
+    "optimizers": "xtune.optimizers",
+    "schedules": "xtune.optimizers",
     "configs": "xtune.catalogue",
 }
 """The module of a kind whose hook adds the built-in ones."""
@@ -66,6 +69,18 @@ class Components:
     @cached_property
     def objectives(self) -> Registry[Any]:
         return self._filled("objectives", Registry("objective"))
+
+    @cached_property
+    def quantizations(self) -> Registry[Any]:
+        return self._filled("quantizations", Registry("quantization"))
+
+    @cached_property
+    def optimizers(self) -> Registry[Any]:
+        return self._filled("optimizers", Registry("optimizer"))
+
+    @cached_property
+    def schedules(self) -> Registry[Any]:
+        return self._filled("schedules", Registry("schedule"))
 
     @cached_property
     def configs(self) -> ConfigRegistry:
@@ -136,6 +151,18 @@ def _is_objective(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, Objective)
 
 
+def _is_quantization(value: Any) -> bool:
+    from xtune.quantization.quantization import Quantization
+
+    return isinstance(value, type) and issubclass(value, Quantization)
+
+
+def _is_optimizer(value: Any) -> bool:
+    from xtune.optimizers.optimizer import Optimizer
+
+    return isinstance(value, type) and issubclass(value, Optimizer)
+
+
 def _is_config(value: Any) -> bool:
     return isinstance(value, Path)
 
@@ -150,8 +177,11 @@ FITTING: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "models": ("an xtune.ModelSpec", _is_model),
     "templates": ("an xtune.ChatTemplate", _is_template),
     "mappers": ("a function from a row to an xtune.Conversation", callable),
-    "strategies": ("a subclass of xtune.Tuning", _is_strategy),
+    "strategies": ("a subclass of xtune.Tuning or xtune.Distributed", _is_strategy),
     "objectives": ("a subclass of xtune.Objective", _is_objective),
+    "quantizations": ("a subclass of xtune.Quantization", _is_quantization),
+    "optimizers": ("a subclass of xtune.Optimizer", _is_optimizer),
+    "schedules": ("a function from progress to a share of the learning rate", callable),
     "configs": ("a package, with configs.add_package", _is_config),
     "commands": ("a module with HELP, add_arguments(parser) and run(args)", _is_command),
 }

@@ -4,6 +4,7 @@ it nobody looks anything up again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from pydantic import ValidationError
 from xtune.config.schema import ComponentSettings, Config
 from xtune.config.source import explain, load_config
 from xtune.data.prepare import Prepared
+from xtune.distributed.deepspeed import DeepSpeed
 from xtune.distributed.parallel import Distributed
 from xtune.errors import ConfigError
 from xtune.mappers.bind import bind_mapper
+from xtune.quantization.quantization import FromTuning, Quantization
 from xtune.registries import Components, components
 from xtune.registry import Registry
 from xtune.rules import refuse_contradictions
@@ -42,12 +45,7 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
     tuning = make(config.tuning, "tuning", found.strategies)
     if not isinstance(tuning, Tuning):
         raise ConfigError(f"tuning.name should be a tuning strategy: got {config.tuning.name}, a distributed one")
-    distributed = config.distributed
-    if isinstance(distributed, str):
-        distributed = ComponentSettings(name=distributed)
-    run_on = make(distributed, "distributed", found.strategies)
-    if not isinstance(run_on, Distributed):
-        raise ConfigError(f"distributed should be a distributed strategy: got {distributed.name}, one of tuning")
+    distributed = _distributed(config.distributed, found)
     for entry in (*config.data, *config.evaluation.choices):
         if not entry.path:
             raise ConfigError(
@@ -61,7 +59,10 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
         template=find_template(config.template, found.templates),
         objective=make(config.objective, "objective", found.objectives),
         tuning=tuning,
-        distributed=run_on,
+        quantization=_quantization(config.quantization, tuning, config.tuning.name, found),
+        optimizer=make(_settings(config.optimizer.name, config.optimizer.options), "optimizer", found.optimizers),
+        schedule=found.schedules[config.schedule.name],
+        distributed=distributed,
         components=found,
     )
     refuse_contradictions(run)
@@ -81,3 +82,39 @@ def make(settings: ComponentSettings, section: str, registry: Registry[Any]) -> 
         return kind(**settings.options)
     except ValidationError as error:
         raise ConfigError(explain(error, kind, f"{section} {settings.name}")) from error
+
+
+def _distributed(named: str | ComponentSettings, found: Components) -> Distributed:
+    """A distributed strategy by name, or that of a DeepSpeed file which is registered by this name."""
+    settings = _settings(named) if isinstance(named, str) else named
+    if settings.name not in found.strategies and settings.name in found.configs:
+        file = found.configs[settings.name]
+        if file.suffix == ".json":
+            return DeepSpeed(file=str(file))
+    strategy = make(settings, "distributed", found.strategies)
+    if not isinstance(strategy, Distributed):
+        raise ConfigError(f"distributed should be a distributed strategy: got {settings.name}, one of tuning")
+    return strategy
+
+
+def _quantization(
+    named: str | ComponentSettings | None, tuning: Tuning, tuning_name: str, found: Components
+) -> Quantization:
+    """How the base is quantized: as the config says, else as its tuning asks."""
+    asked = tuning.base_quantization()
+    if type(tuning).quantization is not Tuning.quantization:
+        asked = FromTuning(make=tuning.quantization)
+    if named is None:
+        return asked
+    settings = _settings(named) if isinstance(named, str) else named
+    chosen: Quantization = make(settings, "quantization", found.quantizations)
+    if type(asked) not in (Quantization, type(chosen)):
+        raise ConfigError(
+            f"quantization={settings.name} and tuning.name={tuning_name} ask for different weights of the base; "
+            "set tuning.name=lora"
+        )
+    return chosen
+
+
+def _settings(name: str, options: Mapping[str, Any] | None = None) -> ComponentSettings:
+    return ComponentSettings.model_validate({"name": name, **(options or {})})

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xtune.distributed import DeepSpeed, Fsdp
 from xtune.errors import ConfigError
 from xtune.models.count import TRAITS, matrices
-from xtune.tuning import Int8Lora, Lora, QLora
-from xtune.tuning.taken_out import METHODS
+from xtune.tuning.lora import Lora
 
 if TYPE_CHECKING:
     from xtune.run import Run
@@ -51,7 +49,7 @@ def flash_in_float32(run: Run) -> None:
 def flash_with_alibi(run: Run) -> None:
     if run.config.model.attention == "flash_attention_2" and is_known(run) and run.model.config.get("alibi"):
         raise ConfigError(
-            f"flash attention has no place for the ALiBi of {run.config.model.name}; set model.attention=sdpa"
+            f"flash attention does not support the ALiBi of {run.config.model.name}; set model.attention=sdpa"
         )
 
 
@@ -70,25 +68,34 @@ def unknown_targets(run: Run) -> None:
 
 
 def adapter_rate(run: Run) -> None:
-    if run.config.optimizer.lora_plus_ratio is not None and not isinstance(run.tuning, Lora):
+    if run.config.optimizer.lora_plus_ratio is not None and not run.tuning.adapter_rank:
         raise ConfigError(
             f"optimizer.lora_plus_ratio needs LoRA: got tuning.name={run.config.tuning.name}; leave it out"
         )
 
 
 def quantized_start(run: Run) -> None:
-    if isinstance(run.tuning, (QLora, Int8Lora)) and run.tuning.init in METHODS:
+    if run.quantization.bits and run.tuning.starts_from_base:
         raise ConfigError(
-            f"tuning.init={run.tuning.init} takes the adapters out of the base weights, which {run.config.tuning.name} "
-            f"holds quantized; set tuning.init=default, or tuning.name=lora"
+            f"tuning.init={run.config.tuning.options['init']} takes the adapters out of the base weights, which "
+            f"{run.config.quantization or run.config.tuning.name} holds quantized; set tuning.init=default, "
+            "or tuning.name=lora"
         )
 
 
-def cut_adafactor(run: Run) -> None:
-    if run.config.optimizer.name == "adafactor" and isinstance(run.distributed, (DeepSpeed, Fsdp)):
+def quantized_training(run: Run) -> None:
+    if run.quantization.bits and run.tuning.trains_everything:
         raise ConfigError(
-            "adafactor needs the rows and columns of whole weights, which this strategy cuts: got distributed="
-            f"{run.config.distributed_name}; use distributed=ddp, or optimizer.name=adamw"
+            f"quantized weights cannot be trained: got tuning.name={run.config.tuning.name} and "
+            f"quantization={run.config.quantization}; set tuning.name=lora, or quantization=none"
+        )
+
+
+def sharded_moments(run: Run) -> None:
+    if run.optimizer.needs_whole_weights and run.distributed.sharded:
+        raise ConfigError(
+            f"{run.config.optimizer.name} needs the rows and columns of whole weights, which this strategy shards: got "
+            f"distributed={run.config.distributed_name}; use distributed=ddp, or optimizer.name=adamw"
         )
 
 
@@ -121,7 +128,8 @@ RULES = (
     unknown_targets,
     adapter_rate,
     quantized_start,
-    cut_adafactor,
+    quantized_training,
+    sharded_moments,
     rising_rate,
     scalar_head,
     nothing_held_out,

@@ -14,9 +14,12 @@ from xtune.distributed.parallel import Distributed
 from xtune.encoding.encoder import Encoder, Recipe
 from xtune.errors import DataError
 from xtune.mappers.bind import Mapper, bind_mapper, recognise
-from xtune.models.load import load_model, load_tokenizer, load_unplaced, pick_dtype
+from xtune.models.load import load_model, load_on_cpu, load_tokenizer, pick_dtype
 from xtune.models.spec import ModelSpec
 from xtune.objectives.objective import Objective
+from xtune.optimizers.optimizer import Optimizer
+from xtune.optimizers.schedule import Shape
+from xtune.quantization.quantization import Quantization
 from xtune.registries import Components
 from xtune.sources.source import Source, open_source
 from xtune.templates.template import ChatTemplate
@@ -38,6 +41,9 @@ class Run:
     template: ChatTemplate
     objective: Objective
     tuning: Tuning
+    quantization: Quantization
+    optimizer: Optimizer
+    schedule: Shape
     distributed: Distributed
     components: Components
 
@@ -53,13 +59,15 @@ class Run:
 
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dtype = pick_dtype(self.config.model.dtype, place)
-        return (load_unplaced if on_cpu else load_model)(
+        model = (load_on_cpu if on_cpu else load_model)(
             self.config.model.path,
             dtype=dtype,
             attention=self.config.model.attention,
-            quantization=self.tuning.quantization(dtype),
+            quantization=self.quantization.load_options(dtype),
             device=place,
         )
+        self.quantization.prepare(model)
+        return model
 
     def open_data(self) -> list[Feed]:
         """The data entries, opened: a file that is missing is told before a tokenizer is downloaded."""

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from xtune.distributed import DISTRIBUTED, ZERO, Single
-from xtune.distributed.deepspeed import FILES, DeepSpeed, read_settings, reconcile
+from xtune.distributed.deepspeed import DeepSpeed, read_settings, reconcile
 from xtune.distributed.parallel import StepSettings
 from xtune.errors import ConfigError
 
@@ -16,9 +16,7 @@ STEP = StepSettings(batch_size=4, accumulate=8, max_grad_norm=1.0)
 
 @pytest.mark.parametrize("name", ZERO)
 def test_the_files_that_come_with_xtune_agree_with_any_config(name):
-    path = DISTRIBUTED[name]().path()
-    assert path.parent == FILES
-    settings, differences = reconcile(read_settings(path), STEP)
+    settings, differences = reconcile(DISTRIBUTED[name]().settings(), STEP)
     assert differences == []
     assert settings["gradient_accumulation_steps"] == 8 and settings["train_micro_batch_size_per_gpu"] == 4
     assert settings["train_batch_size"] == 32 and settings["gradient_clipping"] == 1.0
@@ -58,8 +56,9 @@ def test_files_that_cannot_be_used(tmp_path):
     with pytest.raises(ConfigError, match="has no zero_optimization.stage of 1, 2 or 3"):
         read_settings(file)
     with pytest.raises(ConfigError, match="distributed.file is missing"):
-        DeepSpeed().path()
-    assert DeepSpeed(file=str(file)).path() == file
+        DeepSpeed().settings()
+    file.write_text(json.dumps({"zero_optimization": {"stage": 3}}))
+    assert DeepSpeed(file=str(file)).settings() == {"zero_optimization": {"stage": 3}}
 
 
 def test_one_process_cannot_be_several(monkeypatch):

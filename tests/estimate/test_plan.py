@@ -10,22 +10,26 @@ import pytest
 from xtune import load_config
 from xtune.cli import main
 from xtune.commands.plan import print_data
-from xtune.distributed import DISTRIBUTED
-from xtune.estimate.memory import GIB, OFFLOADED, OPTIMIZER_BYTES, SHARDED, Memory
-from xtune.estimate.plan import SPREADS, Need, Setting, advice, fits, flops_a_token, need
+from xtune.estimate.memory import GIB, Memory
+from xtune.estimate.plan import Need, Setting, advice, fits, flops_a_token, need, planned
+from xtune.optimizers.adam import AdamW, PagedAdamW32bit
+from xtune.quantization.bits import Nf4
+from xtune.quantization.quantization import Quantization
 from xtune.registries import Components
-from xtune.training.optim import NAMES
 from xtune.tuning import Full, Lora, QLora
 
 MODELS = Components([]).models
+PLANNED = planned(Components([]).strategies)
+PLAIN = Quantization()
 LLAMA3 = MODELS["llama3_8b"]
 
 
-def test_the_tables_know_every_optimizer_and_strategy() -> None:
-    assert set(OPTIMIZER_BYTES) == set(NAMES)
-    assert set(SHARDED) == set(DISTRIBUTED) - {"auto", "single", "ddp", "deepspeed"}
-    assert set(OFFLOADED) == {name for name in DISTRIBUTED if name.endswith("offload")}
-    assert set(SPREADS) <= set(DISTRIBUTED)
+def test_a_plan_tries_the_strategies_that_say_so() -> None:
+    assert next(iter(PLANNED)) == "ddp" and {"deepspeed_zero2", "deepspeed_zero3_offload"} <= PLANNED.keys()
+    assert not PLANNED.keys() & {"auto", "single", "deepspeed"}
+    assert {name for name, strategy in PLANNED.items() if strategy.offloaded} == {
+        name for name in PLANNED if name.endswith("offload")
+    }
 
 
 def test_flops_of_full_tuning_are_six_a_weight() -> None:
@@ -50,7 +54,7 @@ def test_of_experts_only_the_chosen_work() -> None:
 def test_checkpointing_comes_on_where_memory_is_short() -> None:
     trained = 167_772_160
     large, small = (
-        need(LLAMA3, QLora(), trained, "paged_adamw_32bit", Setting(2048, 2, 1, gib, "auto")) for gib in (80, 16)
+        need(LLAMA3, QLora(), Nf4(), trained, PagedAdamW32bit(), Setting(2048, 2, 1, gib, "auto")) for gib in (80, 16)
     )
     assert (large.checkpointing, small.checkpointing) == (False, True)
     assert fits(small.memory, 16)
@@ -59,16 +63,18 @@ def test_checkpointing_comes_on_where_memory_is_short() -> None:
 
 def test_what_helps() -> None:
     setting = Setting(2048, 2, 8, 80, False)
-    needed = need(LLAMA3, Full(), LLAMA3.parameters, "adamw", setting)
+    needed = need(LLAMA3, Full(), PLAIN, LLAMA3.parameters, AdamW(), setting)
     assert not fits(needed.memory, 80)
-    said = advice(needed, setting, Full())
+    said = advice(needed, setting, PLAIN, PLANNED)
     assert any(line.startswith("distributed=deepspeed_zero2 needs ") for line in said)
-    lonely = advice(needed, Setting(2048, 2, 1, 80, False), Full())
+    lonely = advice(needed, Setting(2048, 2, 1, 80, False), PLAIN, PLANNED)
     assert "the config of this name with qlora holds the base in 4 bits" in lonely
     heavy = Need(1, Memory(1, 0, 0, activations=200 * GIB), checkpointing=False)
-    assert advice(heavy, Setting(2048, 2, 1, 80, False), QLora())[0].startswith("train.gradient_checkpointing=true")
+    assert advice(heavy, Setting(2048, 2, 1, 80, False), Nf4(), PLANNED)[0].startswith(
+        "train.gradient_checkpointing=true"
+    )
     huge = Need(1, Memory(500 * GIB, 0, 0), checkpointing=True)
-    assert advice(huge, Setting(2048, 2, 1, 80, False), QLora()) == [
+    assert advice(huge, Setting(2048, 2, 1, 80, False), Nf4(), PLANNED) == [
         "a larger GPU, or more of them with distributed=deepspeed_zero3_offload, or a smaller model"
     ]
 
@@ -109,6 +115,9 @@ def test_steps_and_tokens_are_told_where_the_data_is_at_hand(
 
 def test_adapters_are_counted_alike_whatever_holds_the_base() -> None:
     setting = Setting(512, 2, 1, 80, False)
-    lora, qlora = (need(LLAMA3, tuning, 10**8, "adamw", setting).memory for tuning in (Lora(), QLora()))
+    lora, qlora = (
+        need(LLAMA3, tuning, base, 10**8, AdamW(), setting).memory
+        for tuning, base in ((Lora(), PLAIN), (QLora(), Nf4()))
+    )
     assert lora.activations == qlora.activations
     assert qlora.weights < lora.weights / 2.5

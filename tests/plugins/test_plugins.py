@@ -166,7 +166,7 @@ FAILING = {
     "strategy": (
         "strategies",
         "@hook\ndef register_strategies(strategies): strategies.add('s', dict)",
-        "adds strategy 's' of a wrong type: got type; add a subclass of xtune.Tuning",
+        "adds strategy 's' of a wrong type: got type; add a subclass of xtune.Tuning or xtune.Distributed",
     ),
     "config": (
         "configs",

@@ -23,7 +23,7 @@ ROOMS = (
     "sources mappers",
     "quantization models",
     "templates encoding data",
-    "tuning distributed strategies",
+    "tuning distributed strategies optimizers",
     "objectives",
     "catalogue registries names",
     "run rules resolve",

@@ -57,7 +57,7 @@ def run(out: Path, options: dict[str, Any]) -> None:
         parallel=parallel,
         steps=PackedSteps(replace(plan, packs=data.train), collate),
         objective=tiny.objective,
-        lr_factor=build.build_schedule(config, plan.steps),
+        lr_factor=build.build_schedule(config, tiny.schedule, plan.steps),
         seed=0,
         metrics=Journal(Path(f"{out}.jsonl"), write=ranks.rank() == 0),
         describe=str,

@@ -7,7 +7,7 @@ import xtune
 from xtune.config.schema import ComponentSettings
 from xtune.errors import ConfigError
 from xtune.registries import components
-from xtune.resolve import _strategy
+from xtune.resolve import make
 from xtune.tuning import TUNING
 
 
@@ -62,14 +62,16 @@ def test_a_module_that_is_not_there_is_one_line(tiny_model):
 )
 def test_options_are_checked_by_the_strategy(options, message):
     with pytest.raises(ConfigError, match=message):
-        _strategy(ComponentSettings(name="lora", **options), "tuning", components([]))
+        make(ComponentSettings(name="lora", **options), "tuning", components([]).strategies)
 
 
 def test_an_evaluation_leaves_the_gradients_of_qlora_as_they_are(tiny_model):
     def gradients(evaluate: bool) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         tuning = TUNING["qlora"](rank=8, dropout=0.0)
-        model = tuning.prepare(xtune.load_model(tiny_model, quantization=tuning.quantization(torch.float32)))
+        base = xtune.load_model(tiny_model, quantization=tuning.quantization(torch.float32))
+        tuning.base_quantization().prepare(base)
+        model = tuning.prepare(base)
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.1)

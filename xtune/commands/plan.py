@@ -24,8 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from xtune.commands.console import quiet_libraries
-    from xtune.estimate.memory import spread, trained_parameters
-    from xtune.estimate.plan import advice, fits, need, setting_of, with_own_sizes
+    from xtune.estimate.memory import on_each, trained_parameters
+    from xtune.estimate.plan import advice, fits, need, planned, setting_of, with_own_sizes
     from xtune.resolve import resolve
 
     quiet_libraries()
@@ -33,15 +33,21 @@ def run(args: Namespace) -> int:
     config, spec = found.config, found.model
     setting = setting_of(config, args.gpus, args.gpu_memory, found.objective.sequences)
     trained = trained_parameters(spec.config, found.tuning)
-    needed = need(spec, found.tuning, trained, config.optimizer.name, setting)
-    memory = spread(needed.memory, config.distributed_name, max(1, args.gpus), found.tuning)
+    needed = need(spec, found.tuning, found.quantization, trained, found.optimizer, setting)
+    memory = on_each(needed.memory, found.distributed, max(1, args.gpus), found.quantization)
     print_parameters(found, needed)
     print_memory(memory, needed, setting)
     print_work(found, needed, max(1, args.gpus))
     print_fits(found, setting)
     if not fits(memory, args.gpu_memory):
         print(f"\nIt does not fit into {args.gpu_memory:g} GiB. What helps:")
-        print("".join(f"  {line}\n" for line in advice(needed, setting, found.tuning)), end="")
+        print(
+            "".join(
+                f"  {line}\n"
+                for line in advice(needed, setting, found.quantization, planned(found.components.strategies))
+            ),
+            end="",
+        )
     return 0
 
 
@@ -65,11 +71,10 @@ def print_work(run: Run, needed: Need, gpus: int) -> None:
     from xtune.estimate.memory import checkpoint_bytes
     from xtune.estimate.plan import flops_a_token
     from xtune.paths import is_local
-    from xtune.tuning import Full
 
     config = run.config
-    each = flops_a_token(run.model.config, needed, config.max_length, full=isinstance(run.tuning, Full))
-    checkpoint = checkpoint_bytes(needed.trained, config.optimizer.name)
+    each = flops_a_token(run.model.config, needed, config.max_length, full=run.tuning.trains_everything)
+    checkpoint = checkpoint_bytes(needed.trained, run.optimizer)
     kept = config.checkpoint.keep + 1
     there = "" if is_local(config.model.path) else " to download"
     print(f"\ndisk        {in_bytes(2 * run.model.parameters)} of weights in 16 bits{there}")
@@ -107,8 +112,8 @@ def print_fits(run: Run, setting: Setting) -> None:
     """Which ways to tune this model fit on which GPUs, with this config's length, batch and adapters."""
     from dataclasses import replace
 
-    from xtune.estimate.memory import GIB, spread, trained_parameters
-    from xtune.estimate.plan import SIZES_GIB, SPREADS, fits, need
+    from xtune.estimate.memory import GIB, on_each, trained_parameters
+    from xtune.estimate.plan import SIZES_GIB, fits, need, planned
     from xtune.tuning import TUNING
 
     model, gpus = run.model, max(1, setting.gpus)
@@ -116,15 +121,17 @@ def print_fits(run: Run, setting: Setting) -> None:
     options = {key: value for key, value in run.config.tuning.options.items() if key in ("rank", "targets", "dropout")}
     tunings = {name: kind(**(options if "rank" in kind.model_fields else {})) for name, kind in TUNING.items()}
     adapters = trained_parameters(model.config, tunings["lora"])
+    strategies = planned(run.components.strategies)
     print(f"\nGiB on each of {gpus} GPU{'s' if gpus > 1 else ''} in bfloat16, where it fits")
     rows = [("  ", "", *(f"{size} GiB" for size in SIZES_GIB))]
     for name, tuning in tunings.items():
-        trained = model.parameters if name == "full" else adapters
-        for distributed in SPREADS if gpus > 1 else SPREADS[:1]:
+        trained = model.parameters if tuning.trains_everything else adapters
+        for distributed in strategies if gpus > 1 else list(strategies)[:1]:
             cells = []
             for size in SIZES_GIB:
-                alone = need(model, tuning, trained, run.config.optimizer.name, replace(setting, gpu_gib=size))
-                memory = spread(alone.memory, distributed, gpus, tuning)
+                base = tuning.base_quantization()
+                alone = need(model, tuning, base, trained, run.optimizer, replace(setting, gpu_gib=size))
+                memory = on_each(alone.memory, strategies[distributed], gpus, base)
                 cells.append(f"{memory.total / GIB:.1f}" if fits(memory, size) else "-")
             rows.append((f"  {name}", distributed if gpus > 1 else "", *cells))
     print_table(rows)

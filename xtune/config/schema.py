@@ -62,9 +62,10 @@ class DataSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    name: Literal["adamw", "adafactor", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"] = Field(
-        default="adamw", description="8-bit and paged ones need a CUDA device; elsewhere adamw stands in"
+    name: str = Field(
+        default="adamw", description="registry name; 8-bit and paged ones need CUDA, elsewhere they fall back to adamw"
     )
+    options: dict[str, Any] = Field(default_factory=dict, description="options that only this optimizer has")
     lr: float = Field(default=2e-4, gt=0, description="learning rate after warm-up")
     betas: Fractions = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
@@ -74,9 +75,7 @@ class OptimizerSettings(Settings):
 
 
 class ScheduleSettings(Settings):
-    name: Literal["cosine", "linear", "constant"] = Field(
-        default="cosine", description="how the learning rate falls after warm-up"
-    )
+    name: str = Field(default="cosine", description="registry name: how the learning rate falls after warm-up")
     warmup_ratio: Fraction = Field(default=0.0, description="share of the steps in which it rises from 0")
     warmup_steps: Annotated[int, Field(ge=0)] | None = Field(default=None, description="takes the place of the ratio")
     min_lr: float = Field(default=0.0, ge=0, description="learning rate that it falls to")
@@ -121,6 +120,10 @@ class Config(Settings):
         default=ComponentSettings(name="sft"), description="what is learnt from a row; registry name, with its options"
     )
     tuning: ComponentSettings
+    quantization: str | ComponentSettings | None = Field(
+        default=None,
+        description="of the base model: none, nf4, fp4, int8, alone or with options; null is what the tuning asks for",
+    )
     distributed: str | ComponentSettings = Field(
         default="auto", description="registry name, alone or with the options of that strategy"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xtune.dist import ranks
 from xtune.distributed.parallel import Distributed, Parallel, StepSettings
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 class Ddp(Distributed):
     """The whole model in every process; gradients are summed over processes."""
+
+    planned: ClassVar[bool] = True
 
     def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:
         from torch.nn.parallel import DistributedDataParallel
@@ -51,3 +53,5 @@ class DdpParallel(Parallel):
 
 class Auto(Ddp):
     """One device where there is one process, DDP where there are several."""
+
+    planned: ClassVar[bool] = False

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from xtune.dist import ranks
-from xtune.distributed.parallel import Distributed, Parallel, StepSettings
+from xtune.distributed.parallel import Distributed, Parallel, Part, StepSettings
 from xtune.errors import ConfigError
+from xtune.paths import packaged
 
 if TYPE_CHECKING:
     import torch
@@ -23,44 +24,62 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FILES = Path(__file__).resolve().parents[1] / "configs" / "deepspeed"
+
+SHARDED_FROM: dict[int, Part] = {1: "optimizer", 2: "gradients", 3: "weights"}
+"""What is sharded from a stage of ZeRO on (arXiv:1910.02054)."""
+OFFLOADS: dict[str, Part] = {"offload_optimizer": "optimizer", "offload_param": "weights"}
+"""What a key of zero_optimization puts into the machine's memory."""
 
 
 class DeepSpeed(Distributed):
     """ZeRO as a DeepSpeed JSON file says; what the training config says too is taken from there."""
 
     needs_group: ClassVar[bool] = True
-    default_file: ClassVar[str | None] = None
+    packages: ClassVar[tuple[str, ...]] = ("deepspeed",)
+    packaged_file: ClassVar[str | None] = None
+    """The file of a strategy that has a name of its own."""
 
-    file: str | None = Field(default=None, description="DeepSpeed's JSON file, in place of the one of this name")
+    file: str | None = Field(default=None, description="DeepSpeed's JSON file, in place of the settings of this name")
 
     def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:
         if find_spec("deepspeed") is None:
             raise ConfigError(
                 "DeepSpeed is not installed: got a deepspeed strategy; pip install deepspeed, or use fsdp"
             )
-        settings, differences = reconcile(read_settings(self.path()), step)
+        settings, differences = reconcile(self.settings(), step)
         if ranks.rank() == 0:
             for difference in differences:
-                log.warning("DeepSpeed file %s: %s", self.path().name, difference)
+                log.warning("DeepSpeed file %s: %s", self.file or type(self).__name__, difference)
         engine = initialize(module, make_optimizer, settings)
         return ZeroParallel(engine, max_grad_norm=step.max_grad_norm)
 
     @property
-    def takes_from_cpu(self) -> bool:
-        return stage_of(read_settings(self.path())) == 3
+    def sharded(self) -> frozenset[Part]:
+        stage = stage_of(self.settings())
+        return frozenset(SHARDED_FROM[part] for part in SHARDED_FROM if part <= stage)
 
-    def path(self) -> Path:
-        if self.file is None and self.default_file is None:
+    @property
+    def offloaded(self) -> frozenset[Part]:
+        zero = self.settings()["zero_optimization"]
+        return frozenset(part for key, part in OFFLOADS.items() if zero.get(key, {}).get("device", "none") != "none")
+
+    @property
+    def shards_on_load(self) -> bool:
+        return stage_of(self.settings()) == 3
+
+    def settings(self) -> dict[str, Any]:
+        """DeepSpeed's settings as the file has them. Raises ConfigError."""
+        file = self.file or self.packaged_file
+        if file is None:
             raise ConfigError("distributed.file is missing: the strategy deepspeed needs a DeepSpeed JSON file")
-        return Path(self.file) if self.file is not None else FILES / str(self.default_file)
+        return read_settings(Path(packaged(file)))
 
 
 def zero(name: str) -> type[DeepSpeed]:
-    """The strategy of the file `name`.json among the configs."""
-    return type(
-        name, (DeepSpeed,), {"default_file": f"{name}.json", "__doc__": DeepSpeed.__doc__, "__annotations__": {}}
-    )
+    """The strategy with the settings of this name."""
+    file = f"package:xtune/configs/deepspeed/{name}.json"
+    facts = {"packaged_file": file, "planned": True, "__doc__": DeepSpeed.__doc__, "__annotations__": {}}
+    return type(name, (DeepSpeed,), facts)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xtune.dist import ranks
-from xtune.distributed.parallel import Distributed, Parallel, StepSettings
+from xtune.distributed.parallel import Distributed, Parallel, Part, StepSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,7 +23,11 @@ class Fsdp(Distributed):
     needs_group: ClassVar[bool] = True
 
     @property
-    def takes_from_cpu(self) -> bool:
+    def sharded(self) -> frozenset[Part]:
+        return frozenset({"weights", "gradients", "optimizer"})
+
+    @property
+    def shards_on_load(self) -> bool:
         return True
 
     def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:

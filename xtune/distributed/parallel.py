@@ -16,15 +16,32 @@ if TYPE_CHECKING:
     MakeOptimizer = Callable[[nn.Module], Optimizer]
 
 
+Part = Literal["weights", "gradients", "optimizer"]
+
+
 class Distributed(Strategy):
     """How the work is spread over processes."""
 
     kind: ClassVar[Literal["tuning", "distributed"]] = "distributed"
     needs_group: ClassVar[bool] = False
     """Whether it needs a process group even for one process."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What has to be installed for it, beyond what xtune installs everywhere."""
+    planned: ClassVar[bool] = False
+    """Whether `xtune plan` tries it beside the config's own."""
 
     @property
-    def takes_from_cpu(self) -> bool:
+    def sharded(self) -> frozenset[Part]:
+        """What each device holds only its share of. Quantized weights stay whole on each."""
+        return frozenset()
+
+    @property
+    def offloaded(self) -> frozenset[Part]:
+        """What lies in the machine's memory instead."""
+        return frozenset()
+
+    @property
+    def shards_on_load(self) -> bool:
         """Whether it moves a model from the CPU to the devices itself, so that no device ever holds all of it."""
         return False
 

@@ -11,39 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xtune.distributed.parallel import Distributed
 from xtune.errors import ConfigError
-from xtune.models.count import Matrix, head_dim, matrices
+from xtune.models.count import head_dim, matrices
+from xtune.optimizers.optimizer import Optimizer
+from xtune.quantization.quantization import Quantization
 from xtune.training.loss import CHUNK_ELEMENTS
-from xtune.tuning import Full, Int8Lora, Lora, QLora
 from xtune.tuning.tuning import Tuning
 
 GIB = 2**30
 
-OPTIMIZER_BYTES = {
-    "adafactor": 0.0,
-    "adamw": 8.0,
-    "adamw_8bit": 2.0,
-    "paged_adamw_32bit": 8.0,
-    "paged_adamw_8bit": 2.0,
-}
-"""State of a trained weight. Adafactor keeps sums over rows and columns only."""
 
-SHARDED = {
-    "deepspeed_zero1": ("optimizer",),
-    "deepspeed_zero2": ("optimizer", "gradients"),
-    "deepspeed_zero2_offload": ("optimizer", "gradients"),
-    "deepspeed_zero3": ("optimizer", "gradients", "weights"),
-    "deepspeed_zero3_offload": ("optimizer", "gradients", "weights"),
-    "fsdp": ("optimizer", "gradients", "weights"),
-}
-"""What each device holds only its share of."""
-OFFLOADED = {"deepspeed_zero2_offload": ("optimizer",), "deepspeed_zero3_offload": ("optimizer", "weights")}
-"""What lies in the machine's memory instead."""
-
-
-def checkpoint_bytes(trained: float, optimizer: str) -> float:
+def checkpoint_bytes(trained: float, optimizer: Optimizer) -> float:
     """Of one checkpoint: the weights that are trained, in float32, and the optimizer's state."""
-    return trained * (4 + OPTIMIZER_BYTES[optimizer])
+    return trained * (4 + optimizer.state_bytes)
 
 
 @dataclass(frozen=True)
@@ -66,22 +47,12 @@ def state(trained: float, frozen_bytes: float, optimizer_bytes: float = 8.0) -> 
     return Memory(weights=4 * trained + frozen_bytes, gradients=4 * trained, optimizer=optimizer_bytes * trained)
 
 
-def spread(memory: Memory, distributed: str, gpus: int, tuning: Tuning) -> Memory:
+def on_each(memory: Memory, distributed: Distributed, gpus: int, quantization: Quantization) -> Memory:
     """What each of `gpus` devices holds under a distributed strategy. Quantized weights stay whole on each."""
-    whole = ("weights",) if isinstance(tuning, (QLora, Int8Lora)) else ()
-    shares = {part: getattr(memory, part) / gpus for part in SHARDED.get(distributed, ()) if part not in whole}
-    gone = {part: 0.0 for part in OFFLOADED.get(distributed, ()) if part not in whole}
+    whole = {"weights"} if quantization.bits else set()
+    shares = {part: getattr(memory, part) / gpus for part in distributed.sharded - whole}
+    gone = dict.fromkeys(distributed.offloaded - whole, 0.0)
     return replace(memory, **{**shares, **gone})
-
-
-def adapted(config: Mapping[str, Any], tuning: Tuning) -> list[Matrix]:
-    """The matrices that get an adapter; none where all weights are trained."""
-    if not isinstance(tuning, Lora):
-        return []
-    linear = [matrix for matrix in matrices(config) if matrix.linear]
-    if tuning.targets == "all-linear":
-        return linear
-    return [matrix for matrix in linear if matrix.name in tuning.targets]
 
 
 def trained_parameters(config: Mapping[str, Any], tuning: Tuning) -> int:
@@ -93,8 +64,6 @@ def trained_parameters(config: Mapping[str, Any], tuning: Tuning) -> int:
 
     if not config:
         raise ConfigError("nothing is known of this model's sizes: got a ModelSpec without config; give it one")
-    if isinstance(tuning, Lora):
-        tuning = tuning.model_copy(update={"init": "default"})  # others look at the weights, and there are none
     with torch.device("meta"):
         model = tuning.prepare(build(config))
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
@@ -118,18 +87,14 @@ def build(config: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def frozen_bytes(config: Mapping[str, Any], tuning: Tuning, parameters: int, width: int) -> float:
+def frozen_bytes(
+    config: Mapping[str, Any], tuning: Tuning, quantization: Quantization, parameters: int, width: int
+) -> float:
     """Bytes of the weights that stay as they are; `width` is that of the model's dtype."""
-    if isinstance(tuning, Full):
+    if tuning.trains_everything:
         return 0.0
     linear = sum(m.copies * m.inputs * m.outputs for m in matrices(config) if m.linear)
-    each: float = width
-    if isinstance(tuning, QLora):
-        # a scale for 64 weights; quantized in turn, it takes a byte, and a float32 for 256 of them
-        each = 0.5 + ((1 + 4 / 256) if tuning.double_quant else 4) / 64
-    elif isinstance(tuning, Int8Lora):
-        each = 1.0
-    return linear * each + (parameters - linear) * width
+    return linear * quantization.bytes_per_weight(width) + (parameters - linear) * width
 
 
 def activations(
@@ -142,7 +107,7 @@ def activations(
     layer, layers = layer_bytes(config, tuning, width, mask), config["num_hidden_layers"]
     if not checkpointing:
         return tokens * layers * layer
-    residual = width if isinstance(tuning, Lora) else 4
+    residual = width if tuning.freezes_base else 4
     return tokens * (layers * config["hidden_size"] * residual + layer)
 
 
@@ -153,17 +118,17 @@ def layer_bytes(config: Mapping[str, Any], tuning: Tuning, width: int, mask: int
     kv = config["num_key_value_heads"] * head_dim(config)
     inner = _inner(config)
     # each norm computes in float32 and keeps its input; with a trained weight also that input normalised
-    norms = 2 * 4 * hidden * (1 if isinstance(tuning, Lora) else 2)
+    norms = 2 * 4 * hidden * (1 if tuning.freezes_base else 2)
     attention = width * (2 * heads + 2 * kv)  # q, k, v and what comes out
-    if not isinstance(tuning, Lora):
+    if not tuning.freezes_base:
         # linear layers keep what they read: twice the hidden size, the attention's output (counted), the MLP's product
         return norms + attention + width * (2 * hidden + 4 * inner)
     kept = norms + attention + width * 3 * inner  # gate, its activation, up
     layers = config["num_hidden_layers"]
-    chosen = adapted(config, tuning)
-    kept += 4 * sum(tuning.rank * m.used for m in chosen) / layers
+    chosen = tuning.adapted([matrix for matrix in matrices(config) if matrix.linear])
+    kept += 4 * sum(tuning.adapter_rank * m.used for m in chosen) / layers
     reads = sum(m.inputs * m.used for m in chosen) / layers
-    if tuning.dropout:
+    if tuning.adapter_dropout:
         return kept + reads * (4 + mask)  # each adapter keeps its own dropped input, in float32, and the mask
     return kept + width * (2 * hidden + inner)
 
@@ -172,7 +137,7 @@ def logits(config: Mapping[str, Any], tuning: Tuning, tokens: int, width: int) -
     """Bytes of one chunk of logits, and of the gradient of a head that is trained while it is summed up."""
     vocabulary = config["vocab_size"]
     positions = min(tokens, max(16, CHUNK_ELEMENTS // vocabulary))
-    head = 0 if isinstance(tuning, Lora) else 2 * 4 * _table(config)
+    head = 0 if tuning.freezes_base else 2 * 4 * _table(config)
     return positions * vocabulary * (4 if width == 4 else 4 + width) + head
 
 

@@ -8,19 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xtune.estimate.memory import (
-    GIB,
-    OPTIMIZER_BYTES,
-    Memory,
-    activations,
-    frozen_bytes,
-    logits,
-    spread,
-    state,
-)
+from xtune.distributed.parallel import Distributed
+from xtune.estimate.memory import GIB, Memory, activations, frozen_bytes, logits, on_each, state
 from xtune.models.count import head_dim, used_parameters
+from xtune.optimizers.optimizer import Optimizer
 from xtune.paths import is_local, packaged
-from xtune.tuning import Full, QLora
+from xtune.quantization.quantization import Quantization
 from xtune.tuning.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -32,7 +25,6 @@ SIZES_GIB = (8, 16, 24, 40, 80)
 """Usual GPUs."""
 RESERVED_GIB = 1.0
 """What the libraries take beside tensors: CUDA's context and workspaces, or on a CPU the process itself."""
-SPREADS = ("ddp", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3", "deepspeed_zero3_offload")
 
 
 @dataclass(frozen=True)
@@ -86,14 +78,24 @@ def setting_of(config: Config, gpus: int, gpu_gib: float, sequences: int = 1) ->
     return Setting(tokens, width, gpus, gpu_gib, config.train.gradient_checkpointing, config.train.batch_size)
 
 
-def need(spec: ModelSpec, tuning: Tuning, trained: int, optimizer: str, setting: Setting) -> Need:
+def planned(strategies: Mapping[str, Any]) -> dict[str, Distributed]:
+    """The distributed strategies that a plan tries, by name, those that shard least first."""
+    found = {name: kind() for name, kind in strategies.items() if getattr(kind, "planned", False)}
+    return dict(sorted(found.items(), key=lambda item: len(item[1].sharded) + len(item[1].offloaded)))
+
+
+def need(
+    spec: ModelSpec, tuning: Tuning, quantization: Quantization, trained: int, optimizer: Optimizer, setting: Setting
+) -> Need:
     """The memory of tuning `trained` parameters of a model so, on one device.
 
     Gradient checkpointing "auto" is on where activations would take more than half of what the rest leaves, as the
     engine decides.
     """
     sizes = spec.config
-    kept = state(trained, frozen_bytes(sizes, tuning, spec.parameters, setting.width), OPTIMIZER_BYTES[optimizer])
+    kept = state(
+        trained, frozen_bytes(sizes, tuning, quantization, spec.parameters, setting.width), optimizer.state_bytes
+    )
     wanted = setting.checkpointing
     if wanted == "auto":
         whole = activations(sizes, tuning, setting.tokens, setting.width, setting.mask, checkpointing=False)
@@ -103,7 +105,7 @@ def need(spec: ModelSpec, tuning: Tuning, trained: int, optimizer: str, setting:
         activations=activations(sizes, tuning, setting.tokens, setting.width, setting.mask, checkpointing=bool(wanted)),
         logits=logits(sizes, tuning, setting.tokens, setting.width),
     )
-    if isinstance(tuning, Full) and setting.width < 4:
+    if tuning.trains_everything and setting.width < 4:
         kept = replace(kept, activations=kept.activations + setting.width * trained)  # autocast's copy of the weights
     return Need(trained, kept, bool(wanted))
 
@@ -124,7 +126,9 @@ def fits(memory: Memory, gib: float) -> bool:
     return memory.total + RESERVED_GIB * GIB <= gib * GIB
 
 
-def advice(needed: Need, setting: Setting, tuning: Tuning) -> list[str]:
+def advice(
+    needed: Need, setting: Setting, quantization: Quantization, strategies: Mapping[str, Distributed]
+) -> list[str]:
     """What to change, in the order in which it costs least, where a run does not fit."""
     memory, found = needed.memory, []
     if memory.activations + memory.logits > memory.total / 4:
@@ -133,10 +137,10 @@ def advice(needed: Need, setting: Setting, tuning: Tuning) -> list[str]:
         if setting.batch_size > 1:
             found.append("a smaller train.batch_size with a larger train.accumulate gives the same result")
         found.append("a shorter max_length; too_long says what happens to longer rows")
-    for name in SPREADS[1:] if setting.gpus > 1 else ():
-        each = spread(memory, name, setting.gpus, tuning)
-        if fits(each, setting.gpu_gib):
+    for name, distributed in strategies.items() if setting.gpus > 1 else ():
+        each = on_each(memory, distributed, setting.gpus, quantization)
+        if distributed.sharded and fits(each, setting.gpu_gib):
             return [*found, f"distributed={name} needs {each.total / GIB:.1f} GiB"]
-    if not isinstance(tuning, QLora):
+    if quantization.bits != 4:
         found.append("the config of this name with qlora holds the base in 4 bits")
     return found or ["a larger GPU, or more of them with distributed=deepspeed_zero3_offload, or a smaller model"]

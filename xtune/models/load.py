@@ -16,6 +16,7 @@ from xtune.models.legacy import legacy_model_class, legacy_tokenizer_class
 from xtune.models.placement import refuse_by_headers, refuse_misplaced
 from xtune.models.weight_files import refuse_damaged, weight_files
 from xtune.paths import PACKAGE, packaged
+from xtune.quantization.bits import Int8, Nf4
 from xtune.quantization.stored import refuse_requantizing
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
-BITS = {4: 4, 8: 8, "4bit": 4, "nf4": 4, "8bit": 8, "int8": 8}
+BITS = {4: Nf4, "4bit": Nf4, "nf4": Nf4, 8: Int8, "8bit": Int8, "int8": Int8}
 KNOWN = {
     "trust_remote_code": "it needs code from its own folder, which xtune never runs; use a model that transformers has",
     "couldn't connect": "it is not on this machine, and the hub cannot be reached; give a local folder, or try again",
@@ -59,11 +60,11 @@ def load_model(
     import torch
 
     place = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = load_unplaced(path, dtype=dtype, attention=attention, quantization=quantization, device=place)
+    model = load_on_cpu(path, dtype=dtype, attention=attention, quantization=quantization, device=place)
     return model if quantization is not None else model.to(place)
 
 
-def load_unplaced(
+def load_on_cpu(
     path: str | Path, *, dtype: str | torch.dtype, attention: str, quantization: Any, device: torch.device
 ) -> PreTrainedModel:
     """load_model's model for `device`, still on the CPU. A quantized one is on the device: that is where it is made."""
@@ -215,21 +216,12 @@ def pick_attention(
 
 
 def quantization_config(quantization: Any, compute_dtype: torch.dtype) -> Any:
-    """A transformers quantization config; 4 and 8 stand for bitsandbytes NF4 with double quantisation and int8."""
-    from transformers import BitsAndBytesConfig
-
+    """A transformers quantization config; 4 and 8 stand for bitsandbytes NF4 with double quantization and int8."""
     if not isinstance(quantization, (int, str)):
         return quantization
     if quantization not in BITS:
         raise ModelError(f"unknown quantization: got {quantization!r}; use 4, 8 or a transformers quantization config")
-    if BITS[quantization] == 8:
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute_dtype,
-    )
+    return BITS[quantization]().load_options(compute_dtype)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The seven hooks by which components come in, the built-in ones and those of plugins alike.
+"""The hooks by which components come in, the built-in ones and those of plugins alike.
 
 A plugin is a distribution with an entry point in the group `xtune` that names a module (or object) with functions of
 these names, marked with `xtune.hookimpl`. Each takes one registry, which has the built-in components already, and adds
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xtune.registry import ConfigRegistry, Registry
 
 PROJECT = "xtune"
-API_VERSION = "1.4"
+API_VERSION = "1.5"
 """Of the hooks and the public API. A changed or removed signature raises the first number, an added one the second."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -45,6 +45,21 @@ def register_strategies(strategies: Registry[Any]) -> None:
 @hookspec
 def register_objectives(objectives: Registry[Any]) -> None:
     """Adds objectives, what is learnt from a row: `objectives.add("sft", Sft)`."""
+
+
+@hookspec
+def register_quantizations(quantizations: Registry[Any]) -> None:
+    """Adds ways to hold the weights of a base: `quantizations.add("nf4", Nf4)`, a subclass of Quantization."""
+
+
+@hookspec
+def register_optimizers(optimizers: Registry[Any]) -> None:
+    """Adds optimizers: `optimizers.add("lion", Lion)`, a subclass of Optimizer."""
+
+
+@hookspec
+def register_schedules(schedules: Registry[Any]) -> None:
+    """Adds schedules: `schedules.add("linear", function)`, from progress (0 to 1) to a share of the rate (0 to 1)."""
 
 
 @hookspec

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from xtune.config.override import apply_overrides
 from xtune.config.source import validate
-from xtune.distributed.deepspeed import DeepSpeed
 from xtune.errors import ConfigError
 from xtune.mappers.bind import bind_mapper
 from xtune.models.load import load_tokenizer
@@ -138,7 +137,7 @@ def _for_this_machine(run: Run, small: Small) -> dict[str, Any]:
     if config.train.compile is True:
         changes["train.compile"] = False
         small.replace("train.compile", "off", "compiled layers")
-    if isinstance(run.distributed, DeepSpeed) and find_spec("deepspeed") is None:
+    if not all(map(find_spec, run.distributed.packages)):
         changes["distributed"] = "single"
         small.replace("DeepSpeed, which is not installed", "one process without it", "DeepSpeed")
     small.not_checked.append("several processes")

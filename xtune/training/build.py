@@ -23,12 +23,11 @@ from xtune.evaluation.evaluator import Evaluator
 from xtune.evaluation.held_out import answers, evaluating, held_out_loss, padding_id
 from xtune.evaluation.multiple_choice import accuracy, read_questions
 from xtune.models.load import pick_dtype
+from xtune.optimizers.optimizer import Optimizer, parameter_groups
+from xtune.optimizers.schedule import Shape, lr_factor, warmup_length
 from xtune.training.forward import LogProbModel
 from xtune.training.layers import compile_layers, use_checkpointing
-from xtune.training.optim import build_optimizer
 from xtune.training.reference import load_reference, reference_log_probs
-from xtune.training.schedule import lr_factor, warmup_length
-from xtune.tuning import Full
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,8 +51,8 @@ def build_model(run: Run, checkpoint: Path | None) -> torch.nn.Module:
     Weights that are trained are float32 whatever the model's dtype: a step of bfloat16 weights is lost in rounding.
     """
     seed_everything(run.config.seed)
-    model = run.tuning.prepare(run.load_model(ranks.device(), on_cpu=run.distributed.takes_from_cpu))
-    if isinstance(run.tuning, Full) and hasattr(model, "set_experts_implementation"):
+    model = run.tuning.prepare(run.load_model(ranks.device(), on_cpu=run.distributed.shards_on_load))
+    if run.tuning.trains_everything and hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation("eager")  # grouped_mm knows no autocast: it would compute in float32
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -76,13 +75,20 @@ def build_parallel(run: Run, model: torch.nn.Module, plan: Plan) -> Parallel:
     compile_layers(model, settings.train.compile, micro_batches=micro_batches, device=ranks.device())
     return run.distributed.start(
         module,
-        lambda spread: optimizer_for(spread, settings.optimizer),
+        lambda sharded: optimizer_for(sharded, run.optimizer, settings.optimizer),
         StepSettings(settings.train.batch_size, settings.train.accumulate, settings.optimizer.max_grad_norm),
     )
 
 
-def optimizer_for(module: torch.nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    return build_optimizer(module.named_parameters(), **settings.model_dump(exclude={"max_grad_norm"}))
+def optimizer_for(module: torch.nn.Module, optimizer: Optimizer, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """The torch optimizer of the weights of `module` that train."""
+    groups = parameter_groups(
+        module.named_parameters(),
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        lora_plus_ratio=settings.lora_plus_ratio,
+    )
+    return optimizer.make(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
 
 
 def build_plan(config: Config, packs: Any) -> Plan:
@@ -97,11 +103,11 @@ def build_plan(config: Config, packs: Any) -> Plan:
     )
 
 
-def build_schedule(config: Config, steps: int) -> Callable[[int], float]:
+def build_schedule(config: Config, shape: Shape, steps: int) -> Callable[[int], float]:
     settings = config.schedule
     return partial(
         lr_factor,
-        name=settings.name,
+        shape=shape,
         warmup=warmup_length(steps, settings.warmup_ratio, settings.warmup_steps),
         total=steps,
         floor=min(1.0, settings.min_lr / config.optimizer.lr),

@@ -112,7 +112,7 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
             parallel=parallel,
             steps=PackedSteps(replace(plan, packs=dataset.train), batch),
             objective=run.objective,
-            lr_factor=build.build_schedule(config, plan.steps),
+            lr_factor=build.build_schedule(config, run.schedule, plan.steps),
             seed=config.seed,
             metrics=journals.metrics,
             describe=partial(build.describe_batch, tokenizer),

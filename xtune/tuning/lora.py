@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from xtune.errors import ConfigError
+from xtune.models.count import Matrix
+from xtune.quantization.bits import Fp4, Int8, Nf4
+from xtune.quantization.quantization import Quantization
 from xtune.tuning.taken_out import METHODS, expect_taken_out, start_from_base
 from xtune.tuning.tuning import Tuning
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
 
 
 class Lora(Tuning):
     """Low-rank adapters on a frozen base."""
+
+    freezes_base: ClassVar[bool] = True
 
     rank: int = Field(default=64, gt=0, description="inner dimension of an adapter")
     alpha: float = Field(default=16, gt=0, description="an adapter's output is scaled by alpha / rank")
@@ -31,7 +36,26 @@ class Lora(Tuning):
     )
     train_also: list[str] = Field(default_factory=list, description="modules trained whole, such as embed_tokens")
 
+    def adapted(self, linear: Sequence[Matrix]) -> list[Matrix]:
+        return [matrix for matrix in linear if self.targets == "all-linear" or matrix.name in self.targets]
+
+    @property
+    def starts_from_base(self) -> bool:
+        return self.init in METHODS
+
+    @property
+    def adapter_rank(self) -> int:
+        return self.rank
+
+    @property
+    def adapter_dropout(self) -> float:
+        return self.dropout
+
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+        if self.use_dora and getattr(model, "is_loaded_in_8bit", False) and model.device.type == "cpu":
+            raise ConfigError(  # peft loses the scales of 8-bit weights there
+                "DoRA on 8-bit weights needs a CUDA device: got cpu; set tuning.name=qlora or lora"
+            )
         from peft import LoraConfig, TaskType, get_peft_model
 
         for parameter in model.parameters():
@@ -53,12 +77,12 @@ class Lora(Tuning):
             tuned = get_peft_model(model, config)
         except ValueError as error:
             raise ConfigError(f"tuning cannot be applied to this model: {str(error).splitlines()[0]}") from error
-        if self.init in METHODS:
+        if self.starts_from_base:
             expect_taken_out(tuned)
         return tuned
 
     def begin(self, model: PreTrainedModel) -> None:
-        if self.init in METHODS:
+        if self.starts_from_base:
             start_from_base(model, self.init)
 
 
@@ -89,44 +113,18 @@ def linear_modules(model: PreTrainedModel) -> str | set[str]:
 
 
 class QLora(Lora):
-    """LoRA on a base whose linear layers hold 4-bit weights (arXiv:2305.14314)."""
+    """LoRA on a base whose linear layers hold 4-bit weights (arXiv:2305.14314): `lora` with quantization nf4 or fp4."""
 
     bits: Literal[4] = 4
     quant_type: Literal["nf4", "fp4"] = "nf4"
     double_quant: bool = Field(default=True, description="quantize the quantization constants too")
 
-    def quantization(self, compute_dtype: torch.dtype) -> Any:
-        from transformers import BitsAndBytesConfig
-
-        return BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type=self.quant_type,
-            bnb_4bit_use_double_quant=self.double_quant,
-            bnb_4bit_compute_dtype=compute_dtype,
-        )
-
-    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
-        """On CPUs with AVX512-BF16, bitsandbytes repacks a layer's weight the first time that it runs in eval mode, for
-        a kernel that has no backward: an evaluation would cut the gradients of all training after it. So it is told
-        that this CPU cannot.
-        """
-        from bitsandbytes.nn import Linear4bit
-
-        for module in model.modules():
-            if isinstance(module, Linear4bit):
-                module.support_avx512bf16_for_cpu = False
-        return super().prepare(model)
+    def base_quantization(self) -> Quantization:
+        return {"nf4": Nf4, "fp4": Fp4}[self.quant_type](double_quant=self.double_quant)
 
 
 class Int8Lora(Lora):
-    """LoRA on a base whose linear layers hold 8-bit weights (LLM.int8, arXiv:2208.07339)."""
+    """LoRA on a base whose linear layers hold 8-bit weights: `lora` with quantization int8."""
 
-    def quantization(self, compute_dtype: torch.dtype) -> Any:
-        from transformers import BitsAndBytesConfig
-
-        return BitsAndBytesConfig(load_in_8bit=True)
-
-    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
-        if self.use_dora and model.device.type == "cpu":  # peft loses the scales of 8-bit weights there
-            raise ConfigError("DoRA on 8-bit weights needs a CUDA device: got cpu; set tuning.name=qlora or lora")
-        return super().prepare(model)
+    def base_quantization(self) -> Quantization:
+        return Int8()

@@ -9,9 +9,16 @@ from transformers import get_scheduler
 
 from xtune.checkpoints.state import load_optimizer_state, optimizer_state
 from xtune.errors import ConfigError, UnknownName
-from xtune.training import optim
-from xtune.training.optim import build_optimizer, parameter_groups
-from xtune.training.schedule import lr_factor, warmup_length
+from xtune.optimizers.optimizer import parameter_groups
+from xtune.optimizers.schedule import linear, lr_factor, warmup_length
+from xtune.registries import Components
+
+FOUND = Components([])
+
+
+def build_optimizer(parameters, name, lr):
+    groups = parameter_groups(parameters, lr=lr, weight_decay=0.0, lora_plus_ratio=None)
+    return FOUND.optimizers[name]().make(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8)
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 7])
@@ -28,14 +35,16 @@ def test_schedules_are_those_of_transformers(name, theirs, options, warmup):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     reference = get_scheduler(theirs, optimizer, warmup, 40, scheduler_specific_kwargs=options)
     for step in range(40):
-        ours = lr_factor(step, name=name, warmup=warmup, total=40, floor=options.get("min_lr_rate", 0.0))
+        ours = lr_factor(
+            step, shape=FOUND.schedules[name], warmup=warmup, total=40, floor=options.get("min_lr_rate", 0.0)
+        )
         assert ours == pytest.approx(reference.get_last_lr()[0], abs=1e-12), step
         optimizer.step()
         reference.step()
 
 
 def test_linear_ends_at_the_floor():
-    assert lr_factor(40, name="linear", warmup=0, total=40, floor=0.25) == 0.25
+    assert lr_factor(40, shape=linear, warmup=0, total=40, floor=0.25) == 0.25
 
 
 def test_warmup_by_ratio_or_by_steps():
@@ -78,8 +87,8 @@ def test_every_name_trains_here(name, caplog):
         loss.backward()
         optimizer.step()
     assert losses[-1] < losses[0]
-    stands_in = f"adamw stands in for {name}, which needs a CUDA device" in caplog.text
-    assert stands_in == (name not in ("adamw", "adafactor") and not torch.cuda.is_available())
+    fell_back = "optimizer: falling back to adamw: " in caplog.text and "needs a CUDA device" in caplog.text
+    assert fell_back == (name not in ("adamw", "adafactor") and not torch.cuda.is_available())
 
 
 def test_what_cannot_be_optimized():
@@ -90,13 +99,13 @@ def test_what_cannot_be_optimized():
         build_optimizer(nn.Linear(2, 2).requires_grad_(False).named_parameters(), name="adamw", lr=1e-3)
 
 
-def test_what_fsdp_has_cut_is_not_for_bitsandbytes(monkeypatch, caplog):
+def test_what_fsdp_has_sharded_is_not_for_bitsandbytes(monkeypatch, caplog):
     """Its operators know no DTensor; the class stands for one here, as real ones need a process group."""
     caplog.set_level("INFO", logger="xtune")
-    monkeypatch.setattr(optim, "DTensor", nn.Parameter)
+    monkeypatch.setattr("torch.distributed.tensor.DTensor", nn.Parameter)
     made = build_optimizer(nn.Linear(4, 2).named_parameters(), name="paged_adamw_32bit", lr=1e-3)
     assert type(made) is torch.optim.AdamW
-    assert "adamw stands in for paged_adamw_32bit, which takes no weights that FSDP has cut" in caplog.text
+    assert "falling back to adamw: PagedAdamW32bit takes no weights that FSDP has sharded" in caplog.text
 
 
 def test_paged_state_is_paged_again_after_a_resume():
