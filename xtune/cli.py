@@ -15,6 +15,7 @@ from xtune import __version__
 from xtune.commands import components
 from xtune.errors import XtuneError
 from xtune.registries import Components
+from xtune.terminal import clean_output
 from xtune.text import one_line
 
 LONGEST = 2000
@@ -30,7 +31,11 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `xtune ARGV` and returns its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    with clean_output():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(words: list[str]) -> int:
     try:
         return run(words)
     except XtuneError as error:

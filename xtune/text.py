@@ -27,7 +27,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 def one_line(text: str, limit: int = 400) -> str:
     """`text` in one visible line of at most `limit` characters and an ellipsis."""
-    line = visible(" ".join(text[: 20 * limit].split()))
+    line = " ".join(visible(text[: 20 * limit].replace("\r\n", "\n")).split())
     return line if len(line) <= limit else f"{line[:limit].rstrip()} …"
 
 

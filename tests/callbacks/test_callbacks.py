@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 
 import pytest
 from engine_standins import TinyRun, tiny_config
-from rich.console import Console
 
 from xtune.callbacks import plot
 from xtune.callbacks.callback import RunFacts
@@ -17,6 +16,7 @@ from xtune.callbacks.visualizers import VisualizerHook
 from xtune.data.report import Report
 from xtune.errors import UnknownName
 from xtune.objectives.sft import Sft
+from xtune.terminal import console
 from xtune.training.train import train_run
 
 
@@ -50,7 +50,7 @@ def facts(tmp_path, steps=30):
 
 def test_plain_lines_where_there_is_no_terminal(tmp_path):
     file = io.StringIO()
-    hook = ProgressHook(Console(file=file, width=120))
+    hook = ProgressHook(console(file=file, width=120))
     hook.started(facts(tmp_path))
     for step in (1, 2, 30):
         hook.stepped(row(step))
@@ -69,7 +69,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path):
 
 def test_a_bar_on_a_terminal(tmp_path):
     file = io.StringIO()
-    hook = ProgressHook(Console(file=file, width=100, force_terminal=True, color_system=None))
+    hook = ProgressHook(console(file=file, width=100, force_terminal=True, color_system=None))
     hook.started(facts(tmp_path))
     hook.stepped(row(15))
     hook.answered([{"step": 15, "prompt": "Who?", "answer": ""}])

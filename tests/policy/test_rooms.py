@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2] / "xtune"
 
 ROOMS = (
-    "text errors registry environment paths foreign atomic compat",
+    "text terminal errors registry environment paths foreign atomic compat",
     "conversation",
     "dist",
     "config",

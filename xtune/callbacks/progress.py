@@ -10,8 +10,10 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from xtune import terminal
 from xtune.callbacks.callback import Hook, RunFacts, figures, spoken
 from xtune.data.report import Report
+from xtune.text import visible
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines."""
@@ -21,7 +23,7 @@ class ProgressHook(Hook):
     """Loss, learning rate, tokens a second, memory and the time left."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or terminal.console()
         self.bar: Progress | None = None
         self._printed = float("-inf")
         self._seconds = 0.0
@@ -30,7 +32,7 @@ class ProgressHook(Hook):
     def started(self, facts: RunFacts) -> None:
         self.facts = facts
         self.console.print(Report.from_json(facts.about["data"]["report"]).table())
-        self.console.print(facts.about["summary"], markup=False)
+        self.console.print(facts.about["summary"])
         if self.console.is_terminal:
             self.bar = Progress(
                 BarColumn(bar_width=None),
@@ -58,12 +60,12 @@ class ProgressHook(Hook):
         if last or time.monotonic() - self._printed >= LINE_EVERY:
             self._printed = time.monotonic()
             left = self._seconds / self._steps * (self.facts.last_step - row["step"])
-            self.console.print(f"step {row['step']}/{self.facts.last_step}  {text}  {clock(left)} left", markup=False)
+            self.console.print(f"step {row['step']}/{self.facts.last_step}  {text}  {clock(left)} left")
 
     def evaluated(self, row: dict[str, Any]) -> None:
         found = figures(row, self.facts.objective)
         shown = [f"loss {row['loss']:.4f}", *(f"{spoken(name)} {value:.2f}" for name, value in found.items())]
-        self.console.print(f"evaluation after step {row['step']}: {', '.join(shown)}", markup=False)
+        self.console.print(f"evaluation after step {row['step']}: {', '.join(shown)}")
 
     def answered(self, rows: list[dict[str, Any]]) -> None:
         if not rows:
@@ -71,8 +73,8 @@ class ProgressHook(Hook):
         text = Text()
         for number, row in enumerate(rows):
             text.append("\n" if number else "")
-            text.append(f"{row['prompt']}\n", style="bold")
-            text.append(f"{row['answer'] or '(nothing)'}\n")
+            text.append(visible(f"{row['prompt']}\n"), style="bold")
+            text.append(visible(f"{row['answer'] or '(nothing)'}\n"))
         text.rstrip()
         if self.console.is_terminal:
             self.console.print(Panel(text, title=f"answers after step {rows[0]['step']}", title_align="left"))
@@ -83,7 +85,7 @@ class ProgressHook(Hook):
         for row in rows:
             told = f"{row['accuracy']:.1%} of {row['questions']:,} questions right"
             left = f" ({row['too_long']:,} too long to ask)" if row["too_long"] else ""
-            self.console.print(f"{row['name']} after step {row['step']}: {told}{left}", markup=False)
+            self.console.print(f"{row['name']} after step {row['step']}: {told}{left}")
 
     def ended(self, reason: str) -> None:
         if self.bar is not None:

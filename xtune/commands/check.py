@@ -46,8 +46,10 @@ def run(args: Namespace) -> int:
 
 def show(finding: Finding) -> None:
     """Prints one finding."""
-    from rich.console import Console
     from rich.text import Text
 
+    from xtune.terminal import console
+    from xtune.text import visible
+
     level = (f"{finding.level:<9}", STYLES[finding.level])
-    Console(highlight=False, soft_wrap=True).print(Text.assemble(f"{finding.subject:<12}", level, finding.told))
+    console(soft_wrap=True).print(Text.assemble(f"{finding.subject:<12}", level, visible(finding.told)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xtune.commands.argument_types import given, within
 from xtune.commands.config_arguments import add_config_arguments, config_from
+from xtune.text import visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,11 +46,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
-    from rich.console import Console
-
     from xtune.commands.console import quiet_libraries
     from xtune.commands.dataset_page import page, write_page
     from xtune.resolve import resolve
+    from xtune.terminal import console
 
     quiet_libraries()
     config = config_from(args)
@@ -58,19 +58,19 @@ def run(args: Namespace) -> int:
     dataset, report = made.prepare_data(tokenizer)
     rows = args.rows if args.rows is not None else ON_PAGE if args.html else ON_SCREEN
     samples = choose(dataset.train, rows, tokenizer)
-    console = Console(soft_wrap=False)
+    screen = console(soft_wrap=False)
     if args.html:
         lengths = dataset.train.samples.lengths[dataset.train.samples_of(dataset.train.layout.samples)]
         write_page(Path(args.html), page(args.config, config, report, samples, lengths))
-        console.print(report.table())
-        console.print(f"{len(samples)} rows written to {args.html}", highlight=False)
+        screen.print(report.table())
+        screen.print(f"{len(samples)} rows written to {args.html}")
         return 0
     for number, sample in enumerate(samples, 1):
-        console.rule(title(number, sample), align="left", style="dim")
-        console.print(coloured(sample.spans), end="\n\n")
+        screen.rule(title(number, sample), align="left", style="dim")
+        screen.print(coloured(sample.spans), end="\n\n")
     if samples:
-        console.print(legend())
-    console.print(report.table())
+        screen.print(legend())
+    screen.print(report.table())
     return 0
 
 
@@ -104,7 +104,7 @@ def spread(number: int, wanted: int) -> np.ndarray:
 def title(number: int, sample: Shown) -> Text:
     from rich.text import Text
 
-    text = Text(f"{number}  {sample.where}  ", style="bold")
+    text = Text(visible(f"{number}  {sample.where}  "), style="bold")
     return text.append(f"{sample.tokens:,} tokens, {sample.learnt:,} learnt", style="not bold cyan")
 
 
@@ -116,7 +116,7 @@ def coloured(spans: list[Span]) -> Text:
     for span in spans:
         style = LEARNT if span.learn else GIVEN
         text.append(
-            span.text,
+            visible(span.text),
             style=f"{CONTROL} underline" if span.control and span.learn else CONTROL if span.control else style,
         )
     return text

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from xtune.text import visible
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -106,7 +108,9 @@ class Report:
         table.add_column(justify="right", style="cyan", no_wrap=True)
         table.add_column(style="dim")
         for what, count, remark in self.lines():
-            table.add_row(Text(what, style="yellow" if what.startswith("dropped") else ""), count, Text(remark))
+            table.add_row(
+                Text(visible(what), style="yellow" if what.startswith("dropped") else ""), count, Text(visible(remark))
+            )
         return table
 
 
