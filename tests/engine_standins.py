@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.conversation import IGNORE, Preference, Tokens
 from xtune.data import dataset
 from xtune.data.pack import Layout, Pack

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import xtune
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.errors import ConfigError, DataError, UnknownName
 from xtune.registries import components
 from xtune.resolve import resolve
@@ -41,6 +41,8 @@ def test_a_run_has_the_objects_that_the_config_names():
         ({"template": "chatlm"}, r"unknown template: got 'chatlm'; did you mean chat"),
         ({"tuning": {"name": "lore"}}, r"unknown strategy: got 'lore'; did you mean lora"),
         ({"distributed": "dpp"}, r"unknown strategy: got 'dpp'; did you mean ddp"),
+        ({"optimizer": {"name": "adamv"}}, r"unknown optimizer: got 'adamv'; did you mean adamw"),
+        ({"schedule": {"name": "cosin"}}, r"unknown schedule: got 'cosin'; did you mean cosine"),
         ({"data": [{"path": "x", "mapper": "alpacca"}]}, r"unknown mapper: got 'alpacca'; did you mean alpaca"),
     ],
 )

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import xtune
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.errors import ConfigError
 from xtune.generate.open import choose_template
 from xtune.mappers.bind import bind_mapper

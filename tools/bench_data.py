@@ -152,7 +152,7 @@ def raw(rows: Path, tokenizer: str, threads: int) -> Result:
     from transformers import AutoTokenizer
 
     from xtune.mappers.alpaca import alpaca
-    from xtune.templates.render import render
+    from xtune.names import render
 
     conversations = [alpaca(row) for row in json.loads(rows.read_text(encoding="utf-8"))]
     texts = ["".join(span.text for span in render(one, "chatml")) for one in conversations]
@@ -175,10 +175,10 @@ def xtune(rows: Path, tokenizer: str, threads: int) -> Result:
     from xtune.data.prepare import prepare
     from xtune.encoding.encoder import Encoder
     from xtune.mappers.alpaca import alpaca
+    from xtune.names import template_named
     from xtune.sources.source import open_source
-    from xtune.templates.render import find_template
 
-    encoder = Encoder(find_template("chatml"), AutoTokenizer.from_pretrained(tokenizer), max_length=MAX_LENGTH)
+    encoder = Encoder(template_named("chatml"), AutoTokenizer.from_pretrained(tokenizer), max_length=MAX_LENGTH)
     elapsed = stopwatch()
     report = prepare([Feed(open_source(rows), alpaca)], encoder).report
     figures = {**elapsed(), "rows": report.read, "tokens": report.tokens, "fill": report.fill}

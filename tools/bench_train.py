@@ -110,7 +110,7 @@ def prepare(args: argparse.Namespace) -> tuple[Any, Any, list[Any]]:
     """The run, its model ready to train, and the packs of every step, in order."""
     import torch
 
-    from xtune.config.source import validate
+    from xtune.config.validate import validate
     from xtune.resolve import resolve
     from xtune.training.build import build_model
 

@@ -14,6 +14,7 @@ CAUSES = {
         "`xtune show-cfg NAME` prints every key with its value.",
     ),
     "run.py": ("Data that no objective takes", "The rows are of another kind than the config learns from."),
+    "names.py": ("Finding a config", "No config has this name, or the file is not there, or is of another kind."),
     "resolve.py": (
         "Names and options in a config",
         "A config names a component with an option that it does not have, or a file or function that is not there.",

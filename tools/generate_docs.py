@@ -133,7 +133,7 @@ def models(found: Components) -> str:
 
 def templates(found: Components) -> str:
     from xtune.conversation import Conversation, Turn
-    from xtune.templates.render import render
+    from xtune.names import render
 
     example = Conversation(
         (Turn("user", "Hello"), Turn("assistant", "Hi!"), Turn("user", "Bye"), Turn("assistant", "Bye!"))

@@ -164,7 +164,7 @@ def losses(work_dir: Path) -> list[dict[str, Any]]:
 
 def make_config(root: Path, tuning: str, epochs: int) -> Any:
     """A model, a tokenizer and two data sets in `root`, and the config of a run on them."""
-    from xtune.config.source import validate
+    from xtune.config.validate import validate
 
     make_model(root / "model")
     for name, rows in (("first", 60), ("second", 40)):

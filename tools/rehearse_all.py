@@ -23,7 +23,7 @@ from covering import cover, identity, traits
 
 from xtune.catalogue.points import points
 from xtune.commands.table import matches
-from xtune.config.source import list_configs, load_config
+from xtune.names import list_configs, load_config
 from xtune.registries import components
 
 

@@ -27,14 +27,14 @@ _HOME = {
     "Turn": "xtune.conversation",
     "XtuneError": "xtune.errors",
     "components": "xtune.commands",
-    "encode": "xtune.encoding.encoder",
+    "encode": "xtune.names",
     "hookimpl": "xtune.plugins.hookspecs",
-    "list_configs": "xtune.config.source",
-    "load_config": "xtune.config.source",
+    "list_configs": "xtune.names",
+    "load_config": "xtune.names",
     "load_model": "xtune.models.load",
     "load_tokenizer": "xtune.models.load",
     "prepare_data": "xtune.resolve",
-    "render": "xtune.templates.render",
+    "render": "xtune.names",
     "train": "xtune.training.train",
 }
 
@@ -55,19 +55,17 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from xtune.commands import components
-    from xtune.config.source import list_configs, load_config
     from xtune.conversation import Conversation, Example, Preference, Sample, Span, Turn
     from xtune.distributed.parallel import Distributed
-    from xtune.encoding.encoder import encode
     from xtune.errors import XtuneError
     from xtune.models.load import load_model, load_tokenizer
     from xtune.models.spec import ModelSpec
+    from xtune.names import encode, list_configs, load_config, render
     from xtune.objectives.objective import Objective
     from xtune.optimizers.optimizer import Optimizer
     from xtune.plugins.hookspecs import hookimpl
     from xtune.quantization.quantization import Quantization
     from xtune.resolve import prepare_data
-    from xtune.templates.render import render
     from xtune.templates.template import ChatTemplate
     from xtune.training.train import train
     from xtune.tuning.tuning import Tuning

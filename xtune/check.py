@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from xtune.conversation import IGNORE, Conversation, Turn
 from xtune.data.schedule import Plan
-from xtune.encoding.encoder import encode
 from xtune.encoding.verify import compare
 from xtune.errors import ConfigError, DataError, ModelError, XtuneError
 from xtune.estimate.memory import GIB, checkpoint_bytes, on_each, trained_parameters
 from xtune.estimate.plan import RESERVED_GIB, advice, need, planned, setting_of, with_own_sizes
 from xtune.generate.session import stops
 from xtune.models.load import load_config_file, refuse_incomplete
+from xtune.names import encode
 from xtune.paths import is_local
 from xtune.templates.own_jinja import UnusableTemplate
 from xtune.text import in_bytes

@@ -11,12 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from xtune.config.schema import ComponentSettings, Config
-from xtune.config.source import explain, load_config
+from xtune.config.validate import explain
 from xtune.data.prepare import Prepared
 from xtune.distributed.deepspeed import DeepSpeed
 from xtune.distributed.parallel import Distributed
 from xtune.errors import ConfigError
 from xtune.mappers.bind import bind_mapper
+from xtune.names import load_config
 from xtune.quantization.quantization import FromTuning, Quantization
 from xtune.registries import Components, components
 from xtune.registry import Registry

@@ -169,7 +169,7 @@ def test_copies_and_dumps_load_the_same(configs: dict[str, dict[str, Any]]) -> N
 
 
 def test_a_copy_loads_the_same_through_mmengine(tmp_path: Path) -> None:
-    from xtune.config.source import load_config
+    from xtune.names import load_config
 
     for text in ("internlm_7b_qlora_moss_sft_all_e1", "llama2_7b_qlora_msagent_react_e3_gpu8"):
         copy = tmp_path / f"{text}.py"

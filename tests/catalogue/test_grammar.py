@@ -12,7 +12,7 @@ from xtune.catalogue.datasets import DATASETS
 from xtune.catalogue.grammar import Catalogue
 from xtune.catalogue.names import readings
 from xtune.catalogue.tunings import OBJECTIVES, TUNINGS, VARIANTS
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.errors import ConfigError, DuplicateName, UnknownName
 from xtune.models.spec import ModelSpec
 from xtune.registries import Components

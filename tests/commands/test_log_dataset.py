@@ -17,7 +17,7 @@ from xtune.commands.log_dataset import spread
 from xtune.conversation import Conversation, Span, Turn
 from xtune.data.decode import control_ids, decode_sample
 from xtune.encoding.encoder import Encoder
-from xtune.templates.render import find_template
+from xtune.names import template_named
 
 CONFIG = "smollm2_135m_instruct_qlora_self_identity_demo"
 
@@ -105,7 +105,7 @@ def test_a_stored_sample_reads_as_it_was_written(shared: Path, name: str) -> Non
         "qwen": "qwen_chat", "qwen3": "qwen_chat", "llama3_1": "llama3_chat",
     }[name]  # fmt: skip
     tokenizer = load_tokenizer(shared / "data/tokenizers" / name)
-    encoder = Encoder(find_template(components([]).templates[template]), tokenizer, max_length=None)
+    encoder = Encoder(template_named(components([]).templates[template]), tokenizer, max_length=None)
     question, answer = "Who are  you? 你是谁？ 😀", "I am 小明 🦙, a\nmodel."
     row = Conversation((Turn("user", question), Turn("assistant", answer)))
     encoded = encoder.encode_batch([row])[0].examples[0].sequences[0]

@@ -79,7 +79,7 @@ def test_inline_commands_exist():
 
 def test_inline_settings_exist():
     from xtune.config.schema import Config
-    from xtune.config.source import known_keys
+    from xtune.config.validate import known_keys
 
     keys = set(known_keys(Config))
     options = {

@@ -4,9 +4,9 @@ import pytest
 
 from xtune.cli import main
 from xtune.conversation import Conversation, Turn
-from xtune.encoding.encoder import encode
 from xtune.encoding.verify import best_match, compare, conversations
 from xtune.errors import ModelError
+from xtune.names import encode
 from xtune.templates.jinja import to_jinja
 from xtune.templates.store import save_template
 

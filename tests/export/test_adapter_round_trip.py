@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 import xtune
 from xtune.checkpoints import checkpoint
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.errors import ConfigError, ModelError
 from xtune.export.merge import merge
 from xtune.export.pth_to_hf import pth_to_hf

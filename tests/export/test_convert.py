@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import xtune
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.errors import CheckpointError, ModelError, XtuneError
 from xtune.export.merge import merge
 from xtune.export.pth_to_hf import pth_to_hf

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import xtune
 from xtune.checkpoints.checkpoint import find_checkpoint
 from xtune.cli import main
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.errors import ModelError
 from xtune.export.merge import merge
 from xtune.export.pth_to_hf import pth_to_hf

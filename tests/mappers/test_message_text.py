@@ -6,7 +6,7 @@ from xtune.conversation import Turn
 from xtune.errors import DataError
 from xtune.mappers.chat import openai, sharegpt
 from xtune.mappers.preference import preference
-from xtune.templates.render import render
+from xtune.names import render
 
 USER = {"role": "user", "content": "a"}
 

@@ -7,8 +7,8 @@ import pytest
 from xtune.errors import DataError
 from xtune.mappers.moss import moss_sft
 from xtune.mappers.msagent import msagent_react
+from xtune.names import render
 from xtune.registries import components
-from xtune.templates.render import render
 
 
 def moss_round(human: str, answer: str) -> dict:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import xtune
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.dist import launch
 from xtune.plugins.checks import Plugin
 from xtune.registries import Components

@@ -36,8 +36,6 @@ ROOMS = (
 ORDER = {room: number for number, room in enumerate(" ".join(ROOMS).split())}
 DATA_ONLY = ["configs"]
 
-PENDING = {("config", "registries"), ("templates", "registries")}
-
 
 def room_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
@@ -75,11 +73,7 @@ FILES = [path for path in EVERY_FILE if room_of(path) not in DATA_ONLY]
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_room_uses_only_rooms_above_it(path):
     room = room_of(path)
-    below = {
-        other
-        for other in rooms_used(path) & ORDER.keys()
-        if ORDER[other] > ORDER[room] and (room, other) not in PENDING
-    }
+    below = {other for other in rooms_used(path) & ORDER.keys() if ORDER[other] > ORDER[room]}
     assert not below, f"{path.relative_to(ROOT)} uses {', '.join(sorted(below))}: it stands below {room} in the order"
 
 

@@ -10,8 +10,8 @@ import torch
 from transformers import BitsAndBytesConfig
 
 import xtune
-from xtune.config.source import load_config
 from xtune.errors import ConfigError, UnknownName
+from xtune.names import load_config
 from xtune.plugins.checks import Plugin
 from xtune.quantization.bits import Fp4, Int8, Nf4
 from xtune.quantization.quantization import Quantization

@@ -17,7 +17,7 @@ from xtune.catalogue.names import parse
 from xtune.catalogue.points import points
 from xtune.cli import main
 from xtune.config.override import apply_overrides
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.errors import ConfigError, XtuneError
 from xtune.models.spec import ModelSpec
 from xtune.registries import components

@@ -53,7 +53,7 @@ def add_trust_argument(parser: ArgumentParser) -> None:
 def config_from(args: Namespace) -> Config:
     """The config that the arguments ask for, validated. --cfg-options win over the other flags."""
     from xtune.config.override import parse_overrides
-    from xtune.config.source import load_config
+    from xtune.names import load_config
 
     load = partial(load_config, trust_config=args.trust_config)
     overrides: dict[str, Any] = {}

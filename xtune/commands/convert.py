@@ -74,8 +74,8 @@ def check_out(out: str, sources: list[str]) -> None:
 
 
 def pth_to_hf(args: Namespace) -> None:
-    from xtune.config.source import load_config
     from xtune.export import pth_to_hf as convert
+    from xtune.names import load_config
 
     config = load_config(args.config, trust_config=args.trust_config)
     taken = convert.pth_to_hf(config, args.checkpoint, args.out, force=args.force)

@@ -53,8 +53,9 @@ def run(args: Namespace) -> int:
 
 def annotated(name_or_path: str | Path, *, trust_config: bool = False) -> str:
     """A standalone config file with the values of another, those that it inherits included, and comments."""
-    from xtune.config.source import read_config, validate
+    from xtune.config.validate import validate
     from xtune.config.write import dump
+    from xtune.names import read_config
 
     values, where = read_config(str(name_or_path), trust_config=trust_config)
     validate(values, where)

@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from xtune.conversation import Conversation, Turn
-    from xtune.templates.render import render
+    from xtune.names import render
 
     chosen = {name: template for name, template in components().templates.items() if matches(name, args.pattern)}
     if not chosen:

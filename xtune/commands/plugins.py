@@ -57,7 +57,7 @@ def show(entry: EntryPoint, loaded: list[Plugin]) -> list[str]:
 def broken_configs(found: Components, plugin: Plugin) -> list[str]:
     """Errors of the plugin's configs that cannot be read, or have unknown keys or wrong values."""
     from xtune.config.files import Reader
-    from xtune.config.source import validate
+    from xtune.config.validate import validate
 
     problems = []
     for path in found.configs.added_by(plugin.name).values():

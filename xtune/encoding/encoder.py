@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from xtune.conversation import IGNORE, Conversation, Example, Row, Sample, Tokens
+from xtune.conversation import IGNORE, Conversation, Example, Row, Tokens
 from xtune.encoding.assembly import Assembled, Assembly
 from xtune.encoding.boundaries import TokenBoundaries
 from xtune.encoding.outcome import Outcome
 from xtune.encoding.plain_text import Control, PlainText, plain_text, token_id
 from xtune.errors import DataError
-from xtune.templates.render import Learn, Piece, find_template, form_of, pieces
+from xtune.templates.render import Learn, Piece, form_of, pieces
 from xtune.templates.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -29,30 +29,6 @@ class Encoded(NamedTuple):
 
     examples: tuple[Example, ...]
     outcome: Outcome
-
-
-def encode(
-    conversation: Conversation,
-    template: ChatTemplate | str,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int | None = None,
-    generation_prompt: bool = False,
-    *,
-    learn: Learn = "assistant",
-    too_long: TooLong = "drop_turns",
-) -> Sample:
-    """Ids and labels of one conversation; see Encoder. With `generation_prompt`, the ids that a chat continues from.
-
-    A conversation that is too long and cannot be made to fit gives an empty Sample; plain text, its first piece.
-    """
-    encoder = Encoder(find_template(template), tokenizer, max_length=max_length, learn=learn, too_long=too_long)
-    tokens = encoder.encode_whole([pieces(conversation, encoder.form, learn, generation_prompt)])[0].tokens
-    if max_length is not None and len(tokens.ids) > max_length and not generation_prompt:
-        examples = encoder.encode_batch([conversation])[0].examples
-        if not examples:
-            return Sample()
-        tokens = examples[0].sequences[0]
-    return Sample(tokens.ids.tolist(), tokens.labels.tolist())
 
 
 class Encoder:

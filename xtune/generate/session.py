@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from xtune.conversation import Conversation, Turn
-from xtune.encoding.encoder import encode
 from xtune.errors import ModelError, XtuneError
+from xtune.names import encode
 from xtune.templates.own_jinja import INSTEAD, OwnTemplate, own_ids, own_template
 from xtune.templates.render import end_strings
 from xtune.templates.template import EOS, ChatTemplate

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtune.config.override import apply_overrides
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.errors import ConfigError
 from xtune.mappers.bind import bind_mapper
 from xtune.models.load import load_tokenizer

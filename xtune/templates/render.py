@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from xtune.conversation import Conversation, Span, Turn
+from xtune.conversation import Conversation, Turn
 from xtune.errors import DataError
-from xtune.templates import builtin
 from xtune.templates.template import BOS, EOS, FILTERS, SLOT, ChatTemplate
 
 Learn = Literal["assistant", "last", "all"]
@@ -22,37 +21,6 @@ Piece = tuple[str, bool, bool, bool]
 
 PLAIN = ChatTemplate(user="{text}", assistant=BOS)
 """How plain text is written: as an answer to nothing."""
-
-
-def render(
-    conversation: Conversation,
-    template: ChatTemplate | str,
-    *,
-    learn: Learn = "assistant",
-    generation_prompt: bool = False,
-) -> list[Span]:
-    """The spans of a conversation; their texts joined are what the model reads, control tokens by name.
-
-    `template` may be a registry name. `learn` "assistant" learns every answer and its end token, "last" only the last
-    one's, "all" every token; a turn's own `learn` goes before it. Where a template writes reasoning, answers that lie
-    before the last question stand there without, not as the model wrote them when they were the last (with an empty one
-    at least): they are learnt only where their turn or "all" asks for it.
-    With `generation_prompt` the text ends where the assistant starts to answer.
-    Raises DataError for a role that the template has no place for.
-    """
-    return [Span(*piece) for piece in pieces(conversation, form_of(find_template(template)), learn, generation_prompt)]
-
-
-def find_template(template: ChatTemplate | str) -> ChatTemplate:
-    """The template itself, or the one that the registry has by this name."""
-    if isinstance(template, ChatTemplate):
-        return template
-    if template in builtin():  # no plugin can take the name, so none needs to be looked for
-        return builtin()[template]
-    from xtune.registries import components
-
-    found: ChatTemplate = components().templates[template]
-    return found
 
 
 def end_strings(template: ChatTemplate) -> list[str]:

@@ -18,11 +18,11 @@ from xtune.data.report import Report
 from xtune.data.schedule import Plan, seed_everything
 from xtune.dist import ranks
 from xtune.distributed.parallel import StepSettings
-from xtune.encoding.encoder import encode
 from xtune.evaluation.evaluator import Evaluator
 from xtune.evaluation.held_out import answers, evaluating, held_out_loss, padding_id
 from xtune.evaluation.multiple_choice import accuracy, read_questions
 from xtune.models.load import pick_dtype
+from xtune.names import encode
 from xtune.optimizers.optimizer import Optimizer, parameter_groups
 from xtune.optimizers.schedule import Shape, lr_factor, warmup_length
 from xtune.training.forward import LogProbModel

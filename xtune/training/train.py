@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from xtune.checkpoints.work_dir import workplace
 from xtune.config.schema import Config
-from xtune.config.source import load_config
 from xtune.dist import launch, ranks
+from xtune.names import load_config
 from xtune.resolve import resolve
 from xtune.run import Run
 

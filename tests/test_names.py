@@ -54,7 +54,6 @@ def test_a_file_may_inherit(file, tmp_path):
         ("optimizer.lr=-1", r"optimizer\.lr should be greater than 0: got -1"),
         ("train.batch_size=1.5", r"train\.batch_size should be a valid integer: got 1\.5"),
         ("too_long=cut", r"too_long should be 'drop_turns', 'truncate' or 'error': got 'cut'"),
-        ("optimizer.name=sgd", "optimizer.name should be 'adamw', .*: got 'sgd'"),
         ("optimizer.betas=[2,3]", r"optimizer\.betas\.0 should be less than 1: got 2; .*and 1 more"),
         ("data.0.weight=1e9", r"data\.0\.weight should be less than or equal to 1000: got 1000000000"),
         ("seed=99999999999999", "seed should be less than 4294967296: got 99999999999999"),

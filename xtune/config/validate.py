@@ -1,83 +1,20 @@
-"""A config's name or path -> its values -> the typed Config."""
+"""Plain values -> the typed Config, and one line for the first thing that is wrong with them."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xtune.config.files import SUFFIXES, Reader
-from xtune.config.override import apply_overrides, parse_overrides
-from xtune.config.plain import plain
 from xtune.errors import ConfigError
-from xtune.foreign import foreign, wanted
-from xtune.registries import components
+from xtune.foreign import wanted
 from xtune.text import one_line, shown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
     from xtune.config.schema import Config
-    from xtune.registry import ConfigRegistry
-
-
-def list_configs() -> list[str]:
-    """Names of all training configs, those of plugins included, sorted; any other MODEL_TUNING_DATASET_eN loads too."""
-    configs = components().configs
-    return sorted(name for name in configs if configs.files.get(name, Path()).suffix != ".json")
-
-
-def load_config(
-    name_or_path: str | Path, overrides: Mapping[str, Any] | Sequence[str] = (), *, trust_config: bool = False
-) -> Config:
-    """The validated Config of a registered name or of a .py, .yaml or .json file, with overrides applied.
-
-    `overrides` maps dotted keys to values, or lists KEY=VALUE strings as on the command line. A Python file is read as
-    data, and refused where it has code; with `trust_config` it is then run, in a process of its own.
-    Raises ConfigError (unknown keys name the nearest one, and the file) and UnknownName.
-    """
-    values, where = read_config(str(name_or_path), trust_config=trust_config)
-    if not isinstance(overrides, Mapping):
-        overrides = parse_overrides(overrides)
-    with foreign("--cfg-options", ConfigError, "give another value"):
-        values = plain(apply_overrides(values, dict(overrides)))
-    return validate(values, where, overrides)
-
-
-def read_config(name_or_path: str, *, trust_config: bool = False) -> tuple[dict[str, Any], str]:
-    """The plain values of a registered name or of a file, and where they are from, for messages."""
-    configs = components().configs
-    path = find_config(name_or_path, configs)
-    if isinstance(path, dict):
-        return path, name_or_path
-    owner = configs.owner(name_or_path) if name_or_path in configs else "xtune"
-    where = str(path) if owner == "xtune" else f"{path} of plugin {owner}"
-    return Reader(configs, trusted=trust_config).read(path, where), where
-
-
-def find_config(name_or_path: str, configs: ConfigRegistry) -> Path | dict[str, Any]:
-    """The file behind a name or path, or the values that a name composes.
-
-    A name wins over a file of that name in the working directory.
-    """
-    if name_or_path in configs:
-        path = configs[name_or_path]
-        if isinstance(path, Path) and path.suffix != ".py":
-            raise ConfigError(
-                f"{name_or_path} is a DeepSpeed file, not a training config; pass it with --deepspeed {name_or_path}"
-            )
-        return path
-    path = Path(name_or_path)
-    if path.suffix not in SUFFIXES and path.parent == Path("."):
-        return configs[name_or_path]
-    if not os.path.lexists(path):
-        raise ConfigError(f"config file does not exist: got {name_or_path}; give a file, or a name from xtune list-cfg")
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"a config file ends in {', '.join(SUFFIXES)}: got {name_or_path}; rename it")
-    return path
 
 
 def validate(values: Mapping[str, Any], where: str, overridden: Iterable[str] = ()) -> Config:
