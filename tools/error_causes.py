@@ -96,6 +96,10 @@ CAUSES = {
         "weights, and the newest checkpoint stays good.",
     ),
     "dist/launch.py": ("Starting processes", "The variables of the launcher are missing or are no numbers."),
+    "checkpoints/journal.py": (
+        "Journals",
+        "What a checkpoint recorded of the run's steps cannot be read, or the work dir takes no files any more.",
+    ),
     "checkpoints/work_dir.py": ("The work dir", "The folder is in use, holds another run, or cannot be written to."),
     "callbacks": ("Visualizers", "A visualizer of the config cannot be started: a package or a login is missing."),
     "checkpoints/checkpoint.py": (

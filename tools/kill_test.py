@@ -1,12 +1,13 @@
-"""Kills a training run with SIGKILL at random moments, resumes it each time, and compares the end with a quiet run's.
+"""Stops a training run again and again, resumes it each time, and compares the end with a quiet run's.
 
-    python tools/kill_test.py --kills 50 [--seed 0] [--epochs 12] [--tuning lora|pissa|full] [--keep DIR]
+    python tools/kill_test.py --kills 50 [--seed 0] [--epochs 12] [--tuning lora|pissa|full] [--patience N] [--keep DIR]
 
 The run is small and everything else is real: a Llama of two layers with dropout in its attention and its adapters, two
-data sets, packing, several epochs, accumulation, evaluation, a checkpoint every other step. Every second kill waits
-until a checkpoint is being written.
-Prints a line for each kill. Exits with 1 if a weight, a number of the optimizer's state or a logged loss differs by a
-bit. Runs are forked from this process, so that a kill costs a second and not the time to import torch.
+data sets, packing, several epochs, accumulation, evaluation, answers, a best checkpoint. It is stopped by SIGKILL,
+SIGTERM, SIGINT or SIGHUP, at each kind of moment in turn (MOMENTS), or by SIGKILL at any time.
+Prints a line for each. Exits with 1 if any file of the work dir differs by a byte: weights, the optimizer's state,
+journals, the checkpoints that are kept, the report. Its clock stands still, so that times do not differ.
+Runs are forked from this process, so that each costs a second and not the time to import torch.
 """
 
 from __future__ import annotations
@@ -20,13 +21,43 @@ import signal
 import sys
 import tempfile
 import time
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 LORA = {"name": "lora", "rank": 8, "dropout": 0.2}
 TUNINGS = {"lora": LORA, "pissa": LORA | {"init": "pissa"}, "full": {"name": "full"}}
-TIMED = ("seconds", "memory_gib")
 WORDS = ["red", "green", "blue", "one", "two", "three", "north", "south", "east", "west", "sun", "moon", "star", "tree"]
+SIGNALS = [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP]
+MOMENTS = {
+    "preparing data": ("xtune.resolve", "prepare"),
+    "loading the model": ("xtune.training.build", "build_model"),
+    "a step": ("xtune.training.loop", "Loop.train_step"),
+    "an evaluation": ("xtune.evaluation.evaluator", "Evaluator.__call__"),
+    "measuring": ("xtune.training.build", "held_out_loss"),
+    "saving": ("xtune.checkpoints.save", "Saver.save"),
+    "writing weights": ("xtune.checkpoints.save", "save_weights"),
+    "publishing": ("xtune.checkpoints.checkpoint", "_put_in_place"),
+    "naming the best": ("xtune.checkpoints.checkpoint", "replace_json"),
+    "deleting": ("xtune.checkpoints.checkpoint", "prune"),
+    "the report": ("xtune.callbacks.report", "ReportHook.ended"),
+}
+"""What a run is doing when it is stopped: before that, or after it."""
+ANY_TIME = "any time"
+NOT_COMPARED = (".lock",)
+
+
+class Strike(NamedTuple):
+    """A signal, the moment at which the run gets it, the how-manieth of its kind, and whether before or after it."""
+
+    number: signal.Signals
+    moment: str
+    count: int
+    after: bool
+
+    def __str__(self) -> str:
+        place = f"{'after' if self.after else 'before'} {self.moment}, {self.count}. time"
+        return f"{self.number.name} {ANY_TIME if self.moment == ANY_TIME else place}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,21 +66,28 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--tuning", choices=list(TUNINGS), default="lora")
+    parser.add_argument("--patience", type=int, help="stop early, at a learning rate that brings no gain for long")
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it")
     args = parser.parse_args(arguments)
     root = args.keep or Path(tempfile.mkdtemp(prefix="kill-test-"))
     root.mkdir(parents=True, exist_ok=True)
     try:
-        return kill_test(root, args.kills, random.Random(args.seed), make_config(root, args.tuning, args.epochs))
+        config = make_config(root, args.tuning, args.epochs, args.patience)
+        return kill_test(root, args.kills, random.Random(args.seed), config)
     finally:
         if args.keep is None:
             shutil.rmtree(root)
 
 
-def kill_test(root: Path, kills: int, moments: random.Random, config: Any) -> int:
+def kill_test(root: Path, kills: int, chance: random.Random, config: Any) -> int:
     import matplotlib.figure  # noqa: F401  what follows is imported here once, for all the forks
     import peft  # noqa: F401
     import torch
+
+    import xtune.callbacks.report
+    import xtune.checkpoints.save
+    import xtune.generate.session
+    import xtune.training.build  # noqa: F401
 
     torch.set_num_threads(1)
     began = time.monotonic()
@@ -57,30 +95,46 @@ def kill_test(root: Path, kills: int, moments: random.Random, config: Any) -> in
     length = time.monotonic() - began
     print(f"a quiet run takes {length:.1f} s and ends with {newest(root / 'quiet')}", flush=True)
 
-    done = 0
+    plan, done, ended = strikes(chance), 0, 0
     while done < kills:
-        child = start(config, root / "killed")
-        hit = kill(child, root / "killed", moments, length, writing=done % 2 == 1)
-        if hit is None:  # it came to its end first: begin again, so that every kill counts
-            problems = compare(root / "quiet", root / "killed")
-            if problems:
+        strike = next(plan)
+        child = start(config, root / "killed", strike)
+        if strike.moment == ANY_TIME:
+            time.sleep(chance.uniform(0.0, length))
+            os.kill(child, strike.number)
+        if os.waitpid(child, 0)[1] == 0:  # it came to its end before the moment did
+            ended += 1
+            if problems := compare(root / "quiet", root / "killed"):
                 return report(problems, done)
-            print("  the run ended, equal to the quiet one; another one is begun", flush=True)
             shutil.rmtree(root / "killed")
             continue
         done += 1
-        print(f"kill {done}: {hit}; good so far: {newest(root / 'killed')}", flush=True)
+        print(f"kill {done}: {strike}; good so far: {newest(root / 'killed')}", flush=True)
     wait(start(config, root / "killed"))
+    print(f"{ended + 1} runs came to their end", flush=True)
     return report(compare(root / "quiet", root / "killed"), done)
 
 
+def strikes(chance: random.Random) -> Any:
+    """Every moment with every signal, in a random order, and as often any time, for ever."""
+    while True:
+        every = [(number, moment) for moment in MOMENTS for number in SIGNALS]
+        for number, moment in chance.sample(every, len(every)):
+            yield Strike(number, moment, chance.choice([1, 1, 1, 2, 3, 5]), chance.random() < 0.5)
+            yield Strike(signal.SIGKILL, ANY_TIME, 1, False)
+
+
 def report(problems: list[str], kills: int) -> int:
-    print("\n".join(problems) or f"{kills} kills: weights, optimizer state and losses are equal, bit for bit")
+    said = f"{kills} kills: weights, optimizer state and losses are equal, bit for bit, and every other file too"
+    print("\n".join(problems) or said)
     return 1 if problems else 0
 
 
-def start(config: Any, work_dir: Path) -> int:
-    """Forks a process that trains, from where the work dir stands. Returns its process id."""
+def start(config: Any, work_dir: Path, strike: Strike | None = None) -> int:
+    """Forks a process that trains, from where the work dir stands. Returns its process id.
+
+    It ends with 0 only where the run came to its end.
+    """
     from xtune.training.train import train
 
     child = os.fork()
@@ -90,8 +144,12 @@ def start(config: Any, work_dir: Path) -> int:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
         try:
-            train(config, work_dir, resume="auto")
-            os._exit(0)
+            stop_the_clock()
+            if strike is not None and strike.moment != ANY_TIME:
+                aim(strike)
+            print(f"--- {strike}", flush=True)
+            reason = train(config, work_dir, resume="auto").reason
+            os._exit(0 if reason in ("finished", "early stop") else 3)
         except BaseException:
             import traceback
 
@@ -99,38 +157,43 @@ def start(config: Any, work_dir: Path) -> int:
             os._exit(1)
 
 
+def stop_the_clock() -> None:
+    """Steps take no time and no memory, so that the journals and the report can be compared to the byte."""
+    from types import SimpleNamespace
+
+    from xtune.training import loop
+
+    loop.time = SimpleNamespace(perf_counter=lambda: 0.0)  # type: ignore[assignment]
+    loop.memory_gib = lambda: 0.0
+
+
+def aim(strike: Strike) -> None:
+    """Makes the run send itself the signal when the moment comes."""
+    from importlib import import_module
+
+    module, path = MOMENTS[strike.moment]
+    owner, (*outer, name) = import_module(module), path.split(".")
+    for part in outer:
+        owner = getattr(owner, part)
+    real, calls = getattr(owner, name), []
+
+    @wraps(real)
+    def struck(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == strike.count and not strike.after:
+            os.kill(os.getpid(), strike.number)
+        result = real(*args, **options)
+        if len(calls) == strike.count and strike.after:
+            os.kill(os.getpid(), strike.number)
+        return result
+
+    setattr(owner, name, struck)
+
+
 def wait(child: int) -> None:
     _, status = os.waitpid(child, 0)
     if status:
         raise SystemExit(f"the run failed with status {status}; see output.txt (--keep DIR leaves it)")
-
-
-def kill(child: int, work_dir: Path, moments: random.Random, length: float, writing: bool) -> str | None:
-    """Kills the run at a random moment, or a random moment after a checkpoint began to be written. None: it ended."""
-    until = time.monotonic() + moments.uniform(0.0, length)
-    while not (writing and partial(work_dir)) and time.monotonic() < until:
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return None
-        time.sleep(0.0005)
-    time.sleep(moments.uniform(0.0, 0.03) if writing else 0.0)
-    if os.waitpid(child, os.WNOHANG)[0]:
-        return None
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    found = partial(work_dir)
-    return f"while {found} was written" if found else f"after step {steps(work_dir)}"
-
-
-def partial(work_dir: Path) -> str:
-    try:
-        return next((path.name for path in (work_dir / "checkpoints").glob(".step_*")), "")
-    except FileNotFoundError:  # it was renamed while we looked
-        return ""
-
-
-def steps(work_dir: Path) -> int:
-    file = work_dir / "metrics.jsonl"
-    return file.read_bytes().count(b"\n") if file.is_file() else 0
 
 
 def newest(work_dir: Path) -> str:
@@ -141,28 +204,22 @@ def newest(work_dir: Path) -> str:
 
 
 def compare(quiet: Path, killed: Path) -> list[str]:
-    """What differs between two finished runs."""
-    problems = []
-    if losses(quiet) != losses(killed):
-        problems.append("the logged losses differ")
-    last = newest(quiet)
-    for file in sorted((quiet / "checkpoints" / last).rglob("*")):
-        name = file.relative_to(quiet)
-        other = killed / name
-        if file.is_file() and file.name not in ("manifest.json", "xtune_run.json"):
-            if not other.is_file():
-                problems.append(f"{name} is missing")
-            elif file.read_bytes() != other.read_bytes():
-                problems.append(f"{name} differs")
-    return problems
+    """What differs between the folders of two finished runs."""
+    wanted, found = contents(quiet), contents(killed)
+    problems = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
+    problems += [f"{name} is too many" for name in sorted(found.keys() - wanted.keys())]
+    return problems + [
+        f"{name} differs" for name in sorted(wanted.keys() & found.keys()) if wanted[name] != found[name]
+    ]
 
 
-def losses(work_dir: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (work_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name not in TIMED} for row in rows]
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_COMPARED)
+    # the title of the report is the folder's name
+    return {str(path.relative_to(folder)): path.read_bytes().replace(folder.name.encode(), b"NAME") for path in files}
 
 
-def make_config(root: Path, tuning: str, epochs: int) -> Any:
+def make_config(root: Path, tuning: str, epochs: int, patience: int | None = None) -> Any:
     """A model, a tokenizer and two data sets in `root`, and the config of a run on them."""
     from xtune.config.validate import validate
 
@@ -176,11 +233,11 @@ def make_config(root: Path, tuning: str, epochs: int) -> Any:
         "data": [{"path": str(root / f"{name}.jsonl"), "mapper": "alpaca"} for name in ("first", "second")],
         "max_length": 512,
         "pack": True,
-        "optimizer": {"lr": 1e-3},
+        "optimizer": {"lr": 3e-2 if patience else 1e-3},
         "schedule": {"name": "cosine", "warmup_ratio": 0.1},
         "train": {"batch_size": 2, "accumulate": 3, "epochs": epochs},
-        "checkpoint": {"every": 2, "keep": 2, "best": True},
-        "evaluation": {"every": 5, "holdout": 0.1},
+        "checkpoint": {"every": 3, "keep": 2, "best": True},
+        "evaluation": {"every": 4, "holdout": 0.1, "patience": patience, "prompts": ["red"], "max_new_tokens": 3},
     }
     return validate(values, "kill_test")
 

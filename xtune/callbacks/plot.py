@@ -29,6 +29,7 @@ STYLE = {
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "svg.fonttype": "none",
+    "svg.hashsalt": "xtune",  # the same curve gives the same bytes
     "font.family": ["DejaVu Sans", "sans-serif"],
 }
 SMALL = (("lr", "learning rate"), ("grad_norm", "gradient norm"), ("tokens_per_second", "tokens per second"))

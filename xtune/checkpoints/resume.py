@@ -84,11 +84,15 @@ def _find(work_dir: Path, resume: str | Path, about: dict[str, Any], other_base:
     if read_manifest(found)["weights"] == "adapter":  # full tuning keeps nothing of its base
         path = about["config"]["model"]["path"]
         refuse_other_base(f"checkpoint {found}", before.get("base"), path, other_base=other_base)
-    mine = list_checkpoints(work_dir)
-    if found.resolve() in [path.resolve() for path in mine]:
-        for later in mine[[path.resolve() for path in mine].index(found.resolve()) + 1 :]:
-            log.warning("%s is deleted: the run goes on from %s", later.name, found.name)
-            discard(later)
+    mine, here = [path.resolve() for path in list_checkpoints(work_dir)], found.resolve()
+    if mine and here not in mine:
+        raise CheckpointError(
+            f"work dir {work_dir} holds a run of its own, up to {mine[-1].name}: it cannot go on from {found} too; "
+            f"go on from its own with --resume alone, or choose another --work-dir"
+        )
+    for later in mine[mine.index(here) + 1 :] if mine else []:
+        log.warning("%s is deleted: the run goes on from %s", later.name, found.name)
+        discard(later)
     log.info("resumed from %s", found)
     return found
 

@@ -104,6 +104,8 @@ _OF_WORKER: list[tuple[Encoder, Recipe]] = []  # in a worker process, encoder an
 
 
 def _start_worker(encoder: Encoder, recipe: Recipe) -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends the pool
     _OF_WORKER[:] = [(encoder, recipe)]
 

@@ -39,18 +39,24 @@ class Evaluator:
     hooks: list[Hook] = field(default_factory=list)
 
     def __call__(self, step: int) -> Verdict:
-        answers = _written(self.answers, step, self.ask())
+        """Evaluates. The journals get all of it at the end, or nothing where a signal breaks it off (Interrupted)."""
+        answers = [{"step": step, **row} for row in self.ask()]
         for hook in self.hooks:
             hook.answered(answers)
-        chosen = _written(self.choices, step, self.choose())
+        chosen = [{"step": step, **row} for row in self.choose()]
         for hook in self.hooks:
             hook.chosen(chosen)
-        if self.measure is None:
-            return Verdict()
-        row = {"step": step, **self.measure()}
-        self.evaluations.append(row)
-        for hook in self.hooks:
-            hook.evaluated(row)
+        measured = [{"step": step, **self.measure()}] if self.measure is not None else []
+        for journal, rows in ((self.answers, answers), (self.choices, chosen), (self.evaluations, measured)):
+            for row in rows:
+                journal.append(row)
+        for row in measured:
+            for hook in self.hooks:
+                hook.evaluated(row)
+        return self.verdict(step)
+
+    def verdict(self, step: int) -> Verdict:
+        """What the evaluations up to `step` ask for."""
         waited = evaluations_without_gain([row["loss"] for row in self.evaluations.rows])
         return Verdict(
             stop=self.patience is not None and waited >= self.patience,
@@ -65,11 +71,3 @@ class Evaluator:
             return None
         lowest = min(rows, key=lambda row: row["loss"])
         return {"step": lowest["step"], "loss": lowest["loss"]}
-
-
-def _written(journal: Journal, step: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with their step, as they are now in the journal."""
-    stepped = [{"step": step, **row} for row in rows]
-    for row in stepped:
-        journal.append(row)
-    return stepped

@@ -23,17 +23,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+CHECK_EVERY = 8
+"""Batches after which a long evaluation looks whether it should be broken off."""
+
+
 @torch.no_grad()
 def forward_all(
-    parallel: Parallel, packs: Any, collate: Callable[[Sequence[Any]], Batch], batch_size: int
+    parallel: Parallel,
+    packs: Any,
+    collate: Callable[[Sequence[Any]], Batch],
+    batch_size: int,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[list[int], Batch, Tensor]]:
     """This rank's share of `packs`: indices, their batch, and the log-probabilities of its labels, without a graph.
 
     Sharded models need every rank in every forward: one that has nothing left takes part with an idle batch.
+    `check` may break it off with an exception, on all ranks.
     """
     size, count = batch_size, ranks.world_size()
     parallel.module.eval()
     for number in range(math.ceil(len(packs) / (size * count))):
+        if number % CHECK_EVERY == 0:
+            check()
         start = (number * count + ranks.rank()) * size
         chosen = list(range(start, min(start + size, len(packs))))
         batch = collate([packs[index] for index in chosen or [0]])
@@ -48,11 +59,12 @@ def held_out_loss(
     packs: Any,
     collate: Callable[[Sequence[Any]], Batch],
     batch_size: int,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """The mean loss of `packs`, and the objective's figures. The ranks share the work."""
     totals = torch.zeros(1 + len(objective.metrics), dtype=torch.float64, device=ranks.device())
     weight = trained = 0
-    for _, batch, log_probs in forward_all(parallel, packs, collate, batch_size):
+    for _, batch, log_probs in forward_all(parallel, packs, collate, batch_size, check):
         loss, metrics = objective.loss(log_probs, batch)
         totals += torch.stack([loss, *(metrics[name] for name in objective.metrics)])
         weight, trained = weight + objective.weight(batch), trained + batch.trained

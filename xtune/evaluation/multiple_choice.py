@@ -14,7 +14,7 @@ import torch
 
 from xtune.conversation import Conversation, Turn
 from xtune.errors import DataError
-from xtune.evaluation.held_out import left_padded
+from xtune.evaluation.held_out import CHECK_EVERY, left_padded
 
 MOST_ANSWERS = 26
 
@@ -72,13 +72,24 @@ def first_difference(sequences: Sequence[Sequence[int]]) -> tuple[int, list[int]
 
 @torch.no_grad()
 def accuracy(
-    questions: Sequence[Question], generate: Callable[..., Any], *, pad_id: int, batch_size: int, context: int | None
+    questions: Sequence[Question],
+    generate: Callable[..., Any],
+    *,
+    pad_id: int,
+    batch_size: int,
+    context: int | None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """How many of `questions` are answered right. Those longer than `context` tokens are counted, and not asked."""
+    """How many of `questions` are answered right. Those longer than `context` tokens are counted, and not asked.
+
+    `check` may break it off with an exception, on all ranks.
+    """
     fitting = [question for question in questions if context is None or len(question.ids) < context]
     fitting.sort(key=lambda question: len(question.ids), reverse=True)
     right = 0
     for start in range(0, len(fitting), batch_size):
+        if start % (CHECK_EVERY * batch_size) == 0:
+            check()
         batch = fitting[start : start + batch_size]
         logits_BV = generate(*left_padded([question.ids for question in batch], pad_id))
         for question, logits_V in zip(batch, logits_BV, strict=True):

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xtune.checkpoints.checkpoint import find_checkpoint, read_manifest
+from xtune.checkpoints.checkpoint import find_checkpoint, read_manifest, while_there
 from xtune.errors import CheckpointError
 from xtune.export.chat_files import save_chat_files
 from xtune.export.folder import whole_folder
@@ -26,7 +26,8 @@ def pth_to_hf(config: Config, checkpoint: str | Path, out: str | Path, *, force:
     Raises CheckpointError where it is damaged, or was trained with another model or tuning than `config` says.
     """
     source = find_checkpoint(checkpoint)
-    trained = _trained_config(source)
+    with while_there(source):
+        trained, template, base = _trained_config(source), load_template(source), recorded_base(source)
     for section in ("model", "tuning"):
         wanted, found = getattr(config, section).name, trained[section]["name"]
         if wanted != found:
@@ -36,12 +37,13 @@ def pth_to_hf(config: Config, checkpoint: str | Path, out: str | Path, *, force:
             )
     path = trained["model"].get("tokenizer") or trained["model"]["path"]
     with whole_folder(out, force=force) as folder:
-        for name in read_manifest(source)["files"]:
-            if "/" not in name and not name.startswith("xtune_"):
-                shutil.copy2(source / name, folder / name)
+        with while_there(source):
+            for name in read_manifest(source)["files"]:
+                if "/" not in name and not name.startswith("xtune_"):
+                    shutil.copy2(source / name, folder / name)
         _name_base(folder, trained["model"]["path"])
-        save_base(recorded_base(source), folder)
-        save_chat_files(load_template(source), load_tokenizer(path), folder)
+        save_base(base, folder)
+        save_chat_files(template, load_tokenizer(path), folder)
     return source
 
 

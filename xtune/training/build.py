@@ -133,7 +133,11 @@ def build_reference(
 
 
 def build_measure(
-    run: Run, parallel: Parallel, held_out: Any, batch: Callable[[Sequence[Any]], Any]
+    run: Run,
+    parallel: Parallel,
+    held_out: Any,
+    batch: Callable[[Sequence[Any]], Any],
+    check: Callable[[], None],
 ) -> Callable[[], dict[str, Any]] | None:
     """The evaluation on held-out packs; None where nothing is held out."""
     config = run.config
@@ -142,7 +146,7 @@ def build_measure(
     if not len(held_out):
         log.warning("nothing is evaluated: no row fell into evaluation.holdout=%s", config.evaluation.holdout)
         return None
-    return partial(held_out_loss, parallel, run.objective, held_out, batch, config.train.batch_size)
+    return partial(held_out_loss, parallel, run.objective, held_out, batch, config.train.batch_size, check)
 
 
 def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], Rows]:
@@ -169,12 +173,15 @@ def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], Rows
     return ask
 
 
-def build_choose(run: Run, parallel: Parallel, tokenizer: Any, feeds: Sequence[Feed]) -> Callable[[], Rows]:
+def build_choose(
+    run: Run, parallel: Parallel, tokenizer: Any, feeds: Sequence[Feed], check: Callable[[], None]
+) -> Callable[[], Rows]:
     """Asks the multiple-choice questions of `feeds`. Raises DataError where they are no multiple choice."""
     pad_id = padding_id(tokenizer)
     model, dtype = parallel.inner.model, parallel.inner.dtype
     device, batch_size = ranks.device(), run.config.train.batch_size
     context = getattr(model.config, "max_position_embeddings", None)  # type: ignore[union-attr]
+    options = {"pad_id": pad_id, "batch_size": batch_size, "context": context, "check": check}
     sets = {
         feed.source.name: read_questions(
             feed.source.name, conversations(feed), lambda whole: encode(whole, run.template, tokenizer).ids
@@ -183,16 +190,13 @@ def build_choose(run: Run, parallel: Parallel, tokenizer: Any, feeds: Sequence[F
     }
 
     def logits(ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        options = {"max_new_tokens": 1, "do_sample": False, "pad_token_id": pad_id, "output_logits": True}
+        wanted = {"max_new_tokens": 1, "do_sample": False, "pad_token_id": pad_id, "output_logits": True}
         inputs = {"input_ids": ids_BT.to(device), "attention_mask": mask_BT.to(device)}
-        return parallel.generate(**inputs, **options, return_dict_in_generate=True).logits[0].float()
+        return parallel.generate(**inputs, **wanted, return_dict_in_generate=True).logits[0].float()
 
     def choose() -> Rows:
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32), evaluating(model):  # type: ignore[arg-type]
-            return [
-                {"name": name, **accuracy(found, logits, pad_id=pad_id, batch_size=batch_size, context=context)}
-                for name, found in sets.items()
-            ]
+            return [{"name": name, **accuracy(found, logits, **options)} for name, found in sets.items()]
 
     return choose
 

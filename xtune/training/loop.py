@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from xtune.distributed.parallel import Parallel
 from xtune.errors import XtuneError
 from xtune.evaluation.evaluator import Verdict
 from xtune.objectives.objective import Objective
-from xtune.training.interrupts import Interrupts
+from xtune.training.interrupts import Interrupted, Interrupts
 from xtune.training.steps import Step, Steps
 
 
@@ -38,39 +39,57 @@ class Loop:
     metrics: Journal
     describe: Callable[[Any], str]
     """A batch as text, for the error of a loss that is not finite."""
-    evaluate: Callable[[int], Verdict] = lambda step: Verdict()
-    """Evaluates after that many steps."""
-    save: Callable[[int, bool], None] = lambda step, final: None
+    evaluate: Callable[[int], Verdict] | None = None
+    """Evaluates after that many steps, where there is something to evaluate. May raise Interrupted."""
+    verdict: Callable[[int], Verdict] = lambda step: Verdict()
+    """What the evaluations so far ask for."""
+    save: Callable[..., None] = lambda step, **how: None
+    """Saver.save."""
     evaluate_every: int = 500
     save_every: int = 500
     hooks: list[Hook] = field(default_factory=list)
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
-    def run(self, start: int = 0) -> str:
-        """Runs to the end, or until it should stop. Returns why: "finished", "early stop" or a signal's name."""
-        total = len(self.steps)
+    def run(self, start: int = 0, *, evaluation_due: bool = False) -> str:
+        """Runs to the end, or until it should stop. Returns why: "finished", "early stop" or a signal's name.
+
+        `evaluation_due`: the run stopped in step `start` before it evaluated, which comes first now.
+        """
         batches = self.steps.start(start)
-        if start == 0:
+        if start == 0 and self.evaluate:
             self.evaluate(0)
-        reason = "finished"
-        with Interrupts() as interrupts:
-            for step in range(start, total):
+        with self.interrupts:
+            if evaluation_due:
+                reason = self._after(start, due=True, saved=True)
+            else:
+                reason = "early stop" if start and self.verdict(start).stop else None
+            for step in range(start, len(self.steps)):
+                if reason:
+                    break
                 self.metrics.append(row := self.train_step(step, batches))
                 for hook in self.hooks:
                     hook.stepped(row)
-                done = step + 1
-                verdict = Verdict()
-                (interrupted,) = ranks.sums(interrupts.wanted is not None)
-                if interrupted:
-                    reason = next(name for name in ranks.gather(interrupts.wanted) if name)
-                elif self._due(done, self.evaluate_every):
-                    verdict = self.evaluate(done)
-                    reason = "early stop" if verdict.stop else reason
-                ending = reason != "finished" or done == total
-                if ending or verdict.save or self._due(done, self.save_every):
-                    self.save(done, ending)
-                if ending:
-                    break
-        return reason
+                due = self.evaluate is not None and self._due(step + 1, self.evaluate_every)
+                reason = self._after(step + 1, due=due)
+        return reason or "finished"
+
+    def _after(self, done: int, *, due: bool, saved: bool = False) -> str | None:
+        """What comes after a step: the evaluation that is due, a checkpoint. Returns why the run ends here, if it does.
+
+        After a signal there may be little time: it is saved at once, and the evaluation left for when the run goes on.
+        `saved`: a checkpoint of this step is there, without that evaluation.
+        """
+        verdict, signal = Verdict(), self.interrupts.agreed()
+        if due and self.evaluate and not signal:
+            seed_everything(self.seed, done, ranks.rank())  # as after any other step, whatever was done before
+            with suppress(Interrupted):
+                verdict, due = self.evaluate(done), False
+            signal = self.interrupts.agreed()
+        end = None if due else "early stop" if verdict.stop else "finished" if done == len(self.steps) else None
+        scheduled = bool(end) or verdict.save or self._due(done, self.save_every)
+        if (scheduled or signal) and not (due and saved):
+            self.save(done, final=bool(end or signal), scheduled=scheduled, evaluation_due=due)
+        return end or signal
 
     def _due(self, done: int, every: int) -> bool:
         return done == len(self.steps) or done % every == 0

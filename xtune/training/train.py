@@ -71,9 +71,10 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     from xtune.checkpoints.checkpoint import list_checkpoints
     from xtune.checkpoints.journal import Journals
     from xtune.checkpoints.resume import find_source
-    from xtune.checkpoints.save import Saver, load_training_state
+    from xtune.checkpoints.save import Saver, Start, load_training_state
     from xtune.models.identity import identify
     from xtune.training import build
+    from xtune.training.interrupts import Interrupts
     from xtune.training.loop import Loop
     from xtune.training.reference import with_reference
     from xtune.training.steps import PackedSteps
@@ -90,15 +91,16 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     if about["base"] is None and ranks.rank() == 0:  # it was downloaded just now
         about["base"] = identify(config.model.path)
     parallel = build.build_parallel(run, model, plan)
-    start = load_training_state(parallel, source) if source is not None else 0
+    start = load_training_state(parallel, source) if source is not None else Start()
     batch = build.build_collate(model, tokenizer, run.objective.sequences)
     reference = build.build_reference(run, parallel, prepared.dataset, batch, source)
     dataset = with_reference(prepared.dataset, reference)
     hooks = build_hooks(config)
-    with Journals.opened(work_dir, keep_to=start, write=ranks.rank() == 0) as journals:
+    with Journals.opened(work_dir, source=source, write=ranks.rank() == 0) as journals:
         ask = build.build_ask(run, parallel, tokenizer)
-        choose = build.build_choose(run, parallel, tokenizer, choices)
-        measure = build.build_measure(run, parallel, dataset.held_out, batch)
+        interrupts = Interrupts()
+        choose = build.build_choose(run, parallel, tokenizer, choices, interrupts.check)
+        measure = build.build_measure(run, parallel, dataset.held_out, batch, interrupts.check)
         evaluator = build.build_evaluator(config, measure, ask, choose, journals, hooks)
         saver = Saver(
             work_dir=work_dir,
@@ -116,17 +118,21 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
             seed=config.seed,
             metrics=journals.metrics,
             describe=partial(build.describe_batch, tokenizer),
-            evaluate=evaluator,
+            evaluate=evaluator if measure or choices or config.evaluation.prompts else None,
+            verdict=evaluator.verdict,
             save=saver.save,
             evaluate_every=config.evaluation.every,
             save_every=config.checkpoint.every,
             hooks=hooks,
+            interrupts=interrupts,
         )
         rows = {name: journal.rows for name, journal in journals._asdict().items()}
+        if source is not None:
+            saver.take_up(source)
         facts = RunFacts(
-            work_dir, start, plan.steps, run.objective, {**about, "summary": summary(about, model)}, **rows
+            work_dir, start.step, plan.steps, run.objective, {**about, "summary": summary(about, model)}, **rows
         )
-        reason = run_with_hooks(hooks, facts, partial(loop.run, start))
+        reason = run_with_hooks(hooks, facts, partial(loop.run, start.step, evaluation_due=start.evaluation_due))
         ranks.barrier()
         return Result(work_dir=work_dir, reason=reason, checkpoint=list_checkpoints(work_dir)[-1], **rows)
 
