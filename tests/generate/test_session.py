@@ -6,6 +6,7 @@ import torch
 import xtune
 from xtune.conversation import Conversation, Turn
 from xtune.errors import XtuneError
+from xtune.evaluation.held_out import answers
 from xtune.generate.session import Session, stops
 from xtune.registries import components
 
@@ -84,3 +85,34 @@ def test_what_ends_an_answer(learned, chatml):
     assert stops(None, tokenizer, [7, end]) == ([end, 7] if end < 7 else [7, end], [])
     moss = xtune.ChatTemplate(user="{text}", stop=("<eoc>",))
     assert stops(moss, tokenizer) == ([end], ["<eoc>"])
+
+
+ROLES = {
+    "unknown": {"unk_token": "<|im_end|>"},
+    "all in one": {f"{role}_token": "<|im_end|>" for role in ("unk", "bos", "eos", "pad")},
+    "no other": {"unk_token": "<|im_end|>", "pad_token": None},
+    "no end": {"unk_token": "<|im_end|>", "eos_token": None, "pad_token": None},
+}
+
+
+@pytest.mark.parametrize("roles", ROLES.values(), ids=ROLES)
+def test_an_end_token_ends_answers_whatever_else_it_is(roles, learned, chatml, tiny_model):
+    model, tokenizer = learned[0], xtune.load_tokenizer(tiny_model)
+    for role, token in roles.items():
+        setattr(tokenizer, role, token)
+    assert stops(chatml, tokenizer, 0) == ([0, 2], [])
+    assert stops(xtune.ChatTemplate(user="{text}", stop=("<eoc>", "<|im_start|>")), tokenizer, 2) == ([1, 2], ["<eoc>"])
+    session = Session(model, tokenizer, chatml, system="s", max_new_tokens=40)
+    assert session.ask("who?") == "I am 小明."
+    with torch.no_grad():
+        (row,) = answers(session, ["who?"], model.generate)
+    assert row["answer"] == "I am 小明."
+
+
+def test_a_model_without_any_end_answers_as_long_as_it_may(learned, tiny_model, monkeypatch):
+    model, tokenizer = learned[0], xtune.load_tokenizer(tiny_model)
+    tokenizer.eos_token = tokenizer.pad_token = None
+    monkeypatch.setattr(model.generation_config, "eos_token_id", None)
+    session = Session(model, tokenizer, xtune.ChatTemplate(user="{text}", end=""), max_new_tokens=3)
+    assert session.stops() == ([], [])
+    assert session.ask("who?")

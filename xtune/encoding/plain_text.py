@@ -146,10 +146,9 @@ class PlainText:
 def token_id(tokenizer: PreTrainedTokenizerBase, name: str) -> int | None:
     """The id of a token by name; None where the tokenizer has none."""
     index = tokenizer.convert_tokens_to_ids(name)
-    # ChatGLM's tokenizers give the unknown token's id for any name, and do not tell which token that is
-    if not isinstance(index, int) or index < 0 or tokenizer.convert_ids_to_tokens(index) != name:
-        return None
-    return index if index != tokenizer.unk_token_id or name == tokenizer.unk_token else None
+    # the id of the unknown token says nothing: it may be that of another name, and end answers or begin texts too
+    known = isinstance(index, int) and index >= 0 and tokenizer.convert_ids_to_tokens(index) == name
+    return index if known else None
 
 
 _MADE: WeakKeyDictionary[Any, dict[frozenset[str], PlainText]] = WeakKeyDictionary()

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from xtune.conversation import Conversation, Turn
+from xtune.encoding.plain_text import token_id
 from xtune.errors import ModelError, XtuneError
 from xtune.names import encode
 from xtune.templates.own_jinja import INSTEAD, OwnTemplate, own_ids, own_template
@@ -87,10 +88,10 @@ class Session:
         else:  # the model's generation_config may set these, which generate() then warns about
             options |= {"temperature": None, "top_p": None, "top_k": None}
         pad = self.tokenizer.pad_token_id
-        options["pad_token_id"] = stop_ids[0] if pad is None else pad
+        options["pad_token_id"] = pad if pad is not None else stop_ids[0] if stop_ids else None
         if stop_strings:
             options |= {"stop_strings": stop_strings, "tokenizer": self.tokenizer}
-        return options | {"eos_token_id": stop_ids}
+        return options | {"eos_token_id": stop_ids or None}
 
     def stops(self) -> tuple[list[int], list[str]]:
         return stops(self.template, self.tokenizer, self.model.generation_config.eos_token_id)
@@ -111,14 +112,10 @@ def stops(
     """What ends an answer: token ids (the template's, the tokenizer's end token, the model's `own`), and strings of the
     template that are no single token of this tokenizer.
     """
-    ids = {*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id}
-    strings = []
-    for text in end_strings(template) if template is not None else []:
-        index = tokenizer.eos_token_id if text == EOS else tokenizer.convert_tokens_to_ids(text)
-        if index is None or (index == tokenizer.unk_token_id and text != EOS):
-            strings.append(text)
-        ids.add(index)
-    return sorted(ids - {None, tokenizer.unk_token_id}), strings
+    ends = [text for text in (end_strings(template) if template is not None else []) if text != EOS]
+    found = {text: token_id(tokenizer, text) for text in ends}
+    ids = {*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id, *found.values()}
+    return sorted(ids - {None}), [text for text, index in found.items() if index is None]
 
 
 def streamer(tokenizer: PreTrainedTokenizerBase, write: Callable[[str], None]) -> Any:
