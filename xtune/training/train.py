@@ -76,6 +76,7 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     from xtune.training import build
     from xtune.training.interrupts import Interrupts
     from xtune.training.loop import Loop
+    from xtune.training.probe import refuse_mixed_samples
     from xtune.training.reference import with_reference
     from xtune.training.steps import PackedSteps
     from xtune.training.versions import describe_run
@@ -93,6 +94,8 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     parallel = build.build_parallel(run, model, plan)
     start = load_training_state(parallel, source) if source is not None else Start()
     batch = build.build_collate(model, tokenizer, run.objective.sequences)
+    if config.pack:
+        refuse_mixed_samples(parallel, build.build_collate(model, tokenizer))
     reference = build.build_reference(run, parallel, prepared.dataset, batch, source)
     dataset = with_reference(prepared.dataset, reference)
     hooks = build_hooks(config)
