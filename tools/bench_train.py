@@ -184,6 +184,7 @@ def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
     from xtune.data.schedule import Plan
     from xtune.training import build
     from xtune.training.loop import Loop, memory_gib
+    from xtune.training.steps import PackedSteps
 
     run, model, packs = prepare(args)
     tokenizer = run.load_tokenizer()
@@ -192,8 +193,8 @@ def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
     metrics = Journal(Path(args.folder, "metrics.jsonl"))
     Loop(
         parallel=parallel,
-        plan=plan,
-        collate=build.build_collate(model, tokenizer),
+        steps=PackedSteps(plan, build.build_collate(model, tokenizer)),
+        objective=run.objective,
         lr_factor=lambda step: 1.0,
         seed=0,
         metrics=metrics,

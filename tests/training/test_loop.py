@@ -15,7 +15,7 @@ from xtune.checkpoints.journal import Journal
 from xtune.data.schedule import Plan, fingerprint, seed_everything
 from xtune.errors import DataError, XtuneError
 from xtune.evaluation.held_out import evaluations_without_gain
-from xtune.training import layers, loop
+from xtune.training import build, layers, loop
 from xtune.training.forward import LogProbModel, noisy_embeddings
 from xtune.training.train import train_run
 
@@ -70,6 +70,32 @@ def test_seeds_fix_all_generators():
         return torch.rand(3).tolist(), np.random.rand(3).tolist()
 
     assert draw(0, 5, 1) == draw(0, 5, 1) != draw(0, 6, 1)
+
+
+def test_steps_are_asked_for_one_by_one_with_the_newest_weights(tmp_path):
+    """As a source that generates its batches needs it: nothing is taken before the step before is done."""
+    tiny = TinyRun(tiny_config({"name": "full"}))
+    packs = tiny.prepare_data(None, []).dataset.train
+    model = build.build_model(tiny, None)
+    plan = build.build_plan(tiny.config, packs)
+    parallel = build.build_parallel(tiny, model, plan)
+    collate = build.build_collate(model, tiny.load_tokenizer())
+    seen = []
+
+    class Rollouts:
+        def __len__(self):
+            return 3
+
+        def start(self, step):
+            for number in range(step, len(self)):
+                seen.append(model.lm_head.weight.detach().clone())
+                yield [collate([packs[number]]), collate([packs[number + 1]])]
+
+    metrics = Journal(tmp_path / "metrics.jsonl")
+    ours = loop.Loop(parallel, Rollouts(), tiny.objective, lambda step: 1.0, 0, metrics, str)
+    assert ours.run(start=1) == "finished"
+    assert [row["step"] for row in metrics.rows] == [2, 3]
+    assert len(seen) == 2 and not torch.equal(*seen)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_samples(tmp_path, monkeypatch):

@@ -106,46 +106,48 @@ def collate(packs: Sequence[Pack], *, pad_id: int, attention: str, sequences: in
     """
     import torch
 
-    numbers = {
-        name: torch.from_numpy(np.concatenate([pack.numbers[name] for pack in packs])) for name in packs[0].numbers
-    }
+    numbers = {name: np.concatenate([pack.numbers[name] for pack in packs]) for name in packs[0].numbers}
     examples = sum(len(pack.lengths) for pack in packs) // sequences
     if sequences > 1 and all(len(pack.lengths) == sequences for pack in packs):
         packs = [sequence for pack in packs for sequence in pack.sequences()]
-    shape = (len(packs), max(len(pack.ids) for pack in packs))
-    ids_BT = np.full(shape, pad_id, dtype=np.int64)
-    labels_BT = np.full(shape, IGNORE, dtype=np.int64)
-    segments_BT = np.full(shape, -1, dtype=np.int64)
-    first = 0
-    for row, pack in enumerate(packs):
-        ids_BT[row, : len(pack.ids)] = pack.ids
-        labels_BT[row, : len(pack.ids) - 1] = pack.labels[1:]  # shifted here, and nowhere else
-        segments_BT[row, : len(pack.ids)] = first + np.repeat(np.arange(len(pack.lengths)), pack.lengths)
-        first += len(pack.lengths)
+    ids_BT, labels_BT, segments_BT = _rows(packs, pad_id)
     batch: dict[str, Any] = {
         "input_ids_BT": torch.from_numpy(ids_BT),
         "labels_BT": torch.from_numpy(labels_BT),
         "segments_BT": torch.from_numpy(segments_BT),
         "tokens": sum(len(pack.ids) for pack in packs),
+        "trained": int((labels_BT != IGNORE).sum()),
         "examples": examples,
         "sequences": sequences,
-        "numbers": numbers,
-        "trained": int((labels_BT != IGNORE).sum()),
+        "numbers": {name: torch.from_numpy(values) for name, values in numbers.items()},
     }
     if all(len(pack.lengths) == 1 for pack in packs):
-        mask_BT = np.arange(shape[1]) < np.array([[len(pack.ids)] for pack in packs])
-        position_ids_BT = torch.arange(shape[1]).expand(shape).contiguous()
-        mask = torch.from_numpy(mask_BT.astype(np.int64))
-        return Batch(**batch, contract="padded", position_ids_BT=position_ids_BT, attention_mask_BT=mask)
+        position_ids_BT = torch.arange(ids_BT.shape[1]).expand(ids_BT.shape).contiguous()
+        mask_BT = torch.from_numpy((segments_BT >= 0).astype(np.int64))
+        return Batch(**batch, contract="padded", position_ids_BT=position_ids_BT, attention_mask_BT=mask_BT)
 
-    tails = [shape[1] - len(pack.ids) for pack in packs]
+    tails = [ids_BT.shape[1] - len(pack.ids) for pack in packs]
     lengths_S = np.concatenate(
         [[*pack.lengths, tail] if tail else pack.lengths for pack, tail in zip(packs, tails, strict=True)]
     )
     ends_S = np.cumsum(lengths_S)
     position_ids = np.arange(ends_S[-1]) - np.repeat(ends_S - lengths_S, lengths_S)
-    batch["position_ids_BT"] = torch.from_numpy(position_ids.reshape(shape))
+    batch["position_ids_BT"] = torch.from_numpy(position_ids.reshape(ids_BT.shape))
     if attention != "flash_attention_2":
         return Batch(**batch, contract="positions")
     cu_seq_lens = torch.from_numpy(np.concatenate([[0], ends_S]).astype(np.int32))
     return Batch(**batch, contract="varlen", cu_seq_lens=cu_seq_lens, max_length=int(lengths_S.max()))
+
+
+def _rows(packs: Sequence[Pack], pad_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, labels and numbers of the sequences, each (B, T) int64, a pack a row."""
+    shape = (len(packs), max(len(pack.ids) for pack in packs))
+    ids_BT, labels_BT, segments_BT = (np.full(shape, filler, dtype=np.int64) for filler in (pad_id, IGNORE, -1))
+    first = 0
+    for row, pack in enumerate(packs):
+        length = len(pack.ids)
+        ids_BT[row, :length] = pack.ids
+        labels_BT[row, : length - 1] = pack.labels[1:]  # shifted here, and nowhere else
+        segments_BT[row, :length] = first + np.repeat(np.arange(len(pack.lengths)), pack.lengths)
+        first += len(pack.lengths)
+    return ids_BT, labels_BT, segments_BT

@@ -90,16 +90,8 @@ def map_rows(feed: Feed, choice: Choice, report: Report, takes: type[Row] = Conv
                     yield batch
                     batch = []
                 continue
-            if isinstance(found, Preference):
-                raise DataError(
-                    f"{where}: mapper {_name(feed.mapper)} gives preference pairs, and the objective trains on "
-                    "conversations; set objective.name=dpo, or the mapper's option take=chosen"
-                )
-            if isinstance(found, Conversation):
-                raise DataError(
-                    f"{where}: mapper {_name(feed.mapper)} gives conversations, and the objective trains on preference "
-                    "pairs; set mapper=preference for rows with two answers, or objective.name=sft"
-                )
+            if not isinstance(found, DataError):
+                raise _other_type(f"{where}: mapper {_name(feed.mapper)}", found)
             problem = found
         malformed += 1
         report.drop_for(problem, where)
@@ -109,6 +101,19 @@ def map_rows(feed: Feed, choice: Choice, report: Report, takes: type[Row] = Conv
         raise _all_fail(report, "all rows")
     if batch:
         yield batch
+
+
+def _other_type(mapper: str, found: Row) -> DataError:
+    """The error for a row that is not of the type that the objective takes."""
+    if isinstance(found, Preference):
+        return DataError(
+            f"{mapper} gives preference pairs, and the objective trains on conversations; set objective.name=dpo, "
+            "or the mapper's option take=chosen"
+        )
+    return DataError(
+        f"{mapper} gives conversations, and the objective trains on preference pairs; set mapper=preference for rows "
+        "with two answers, or objective.name=sft"
+    )
 
 
 def _all_fail(report: Report, which: str) -> DataError:

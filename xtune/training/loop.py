@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from xtune.callbacks.callback import Hook
 from xtune.checkpoints.journal import Journal
@@ -105,18 +106,7 @@ class Loop:
         micro_batches = next(batches)
         counted = [(self.objective.weight(batch), batch.trained, batch.tokens) for batch in micro_batches]
         weight, trained, tokens = ranks.sums(*map(sum, zip(*counted, strict=True)))
-        self.parallel.module.train()
-        losses, metrics = [], []
-        for number, batch in enumerate(micro_batches, start=1):
-            last = number == len(micro_batches)
-            with self.parallel.micro_batch(last=last):
-                log_probs = self.parallel.module(batch.model_inputs(), batch.labels_BT)
-                total, found = self.objective.loss(log_probs, batch)
-                loss = total / max(weight, 1)
-                self.parallel.backward(loss, last=last)
-            losses.append(loss.detach())
-            metrics.append([found[name] for name in self.objective.metrics])
-        sums = [torch.stack(parts).double().sum() for parts in (losses, *zip(*metrics, strict=True))]
+        losses, sums = self._backward(micro_batches, max(weight, 1))
         mean, *figures = ranks.sums(*sums)
         if not math.isfinite(mean):
             bad = [batch for batch, loss in zip(micro_batches, losses, strict=True) if not loss.isfinite()]
@@ -140,6 +130,21 @@ class Loop:
             "seconds": round(time.perf_counter() - begin, 4),
             "memory_gib": round(memory_gib(), 3),
         }
+
+    def _backward(self, micro_batches: Step, weight: float) -> tuple[list[Tensor], list[Tensor]]:
+        """Makes this rank's gradients. Returns each micro-batch's loss, and the sums of these and of each metric."""
+        self.parallel.module.train()
+        losses, metrics = [], []
+        for number, batch in enumerate(micro_batches, start=1):
+            last = number == len(micro_batches)
+            with self.parallel.micro_batch(last=last):
+                log_probs = self.parallel.module(batch.model_inputs(), batch.labels_BT)
+                total, found = self.objective.loss(log_probs, batch)
+                loss = total / weight
+                self.parallel.backward(loss, last=last)
+            losses.append(loss.detach())
+            metrics.append([found[name] for name in self.objective.metrics])
+        return losses, [torch.stack(parts).double().sum() for parts in (losses, *zip(*metrics, strict=True))]
 
     def _complain(self, step: int, value: float, batches: list[Any], what: str = "loss") -> None:
         texts = [text for rank in ranks.gather([self.describe(batch) for batch in batches]) for text in rank]
