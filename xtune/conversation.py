@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -91,15 +92,17 @@ class Tokens(NamedTuple):
     labels: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+NO_NUMBERS: Mapping[str, float] = MappingProxyType({})
+
+
+class Example(NamedTuple):
     """What is trained of one row: token sequences that stay together, and what else is known of it, as numbers by name.
 
     A Conversation gives one sequence, a Preference two: the chosen and the rejected one.
     """
 
     sequences: tuple[Tokens, ...]
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, float] = NO_NUMBERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -172,7 +171,7 @@ def test_numbers_of_examples_come_with_their_packs(run: Callable[..., Prepared])
         found = encoder.encode_batch(rows)
         lengths = [float(len(one.turns[0].text)) for one in rows]
         return [
-            one._replace(examples=tuple(replace(example, numbers={"length": length}) for example in one.examples))
+            one._replace(examples=tuple(example._replace(numbers={"length": length}) for example in one.examples))
             for one, length in zip(found, lengths, strict=True)
         ]
 

@@ -10,7 +10,7 @@ import torch
 from engine_standins import TinyRun, tiny_config, weights_of
 
 import xtune
-from xtune.config.source import validate
+from xtune.config.validate import validate
 from xtune.errors import ConfigError
 from xtune.objectives.objective import Objective
 from xtune.objectives.sft import Sft

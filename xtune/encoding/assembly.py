@@ -80,8 +80,10 @@ class Assembly:
         self.ends.append(len(self.segments))
 
     def _add_text(self, texts: list[str], learnt: list[bool], inside: bool) -> None:
-        text = texts[0] if len(texts) == 1 else "".join(texts)
-        split = True in learnt and False in learnt
+        if len(texts) == 1:
+            text, split = texts[0], False
+        else:
+            text, split = "".join(texts), True in learnt and False in learnt
         place = -1 if split else self.places[inside].get(text, -1)
         if place < 0:
             place = len(self.texts)
