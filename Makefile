@@ -4,7 +4,7 @@
 #   make plugins-test  install, train with and uninstall the worked plugins
 #   make configs  write the generated configs again
 #   make docs     write the reference pages again, and the site to build/site
-#   make rehearse run every config in small: 23 minutes on 2 cores
+#   make rehearse run the standard configs in small: about 20 minutes on 2 cores
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -94,6 +94,21 @@ def test_xtune_is_the_wheels(place):
     assert set(known) <= set(place.run("xtune", "list-cfg").split())
 
 
+def test_the_wheel_has_a_module_of_every_standard_config(place):
+    program = """
+from importlib import import_module
+from xtune.catalogue.points import points
+from xtune.registries import components
+found = components([])
+for text, name in points(found.models).items():
+    module = import_module(f"xtune.configs.{found.models[name.model].family}.{text}")
+    assert {key: value for key, value in vars(module).items() if not key.startswith("__")} == found.configs[text], text
+print(text)
+"""
+    assert place.run("python", "-c", program) == "zephyr_7b_beta_qlora_self_identity_e5\n"
+    assert "epochs=2" in place.run("xtune", "show-cfg", "yi_6b_lora_sql_e2")
+
+
 def test_both_are_listed_with_what_they_add(place):
     out = place.run("xtune", "plugins")
     assert "xtune-hello 0.1.0: register_commands, " in out and "xtune-medical 0.1.0: register_configs, " in out
