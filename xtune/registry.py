@@ -85,9 +85,9 @@ class ConfigRegistry(Registry[Any]):
         return iter(dict.fromkeys([*self._values, *self.grammar]))
 
     def __getitem__(self, name: str) -> Any:
-        if name in self.grammar or not nearest(name, self._values, cutoff=0.9):
-            return self._values[name] if name in self._values else self.grammar[name]
-        return super().__getitem__(name)
+        if name in self._values or (name not in self.grammar and nearest(name, self._values, cutoff=0.9)):
+            return super().__getitem__(name)
+        return self.grammar[name]
 
     def add_package(self, package: str) -> None:
         """Adds every `*.py` config and DeepSpeed `*.json` file below an importable package, by file name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -35,25 +35,16 @@ TUNINGS = {
     "full": Recipe(about="full", tuning={"name": "full"}, lr=2e-5, optimizer="adamw"),
 }
 
+OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {"": ("", {})}
+"""What a run learns from a row: a segment of names, to what it is and the dotted keys that it sets. "" is sft."""
 
-@dataclass(frozen=True)
-class Segment:
-    """`changes` are dotted keys of the config. The segment "" is not written in names."""
-
-    about: str = ""
-    changes: dict[str, Any] = field(default_factory=dict)
-
-
-OBJECTIVES = {"": Segment()}
-"""What a run learns from a row. The one that is not written is sft."""
-
-VARIANTS = {
-    "": Segment(),
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "": ("", {}),
     # eight GPUs with eight rows each make a step
-    "gpu8": Segment("for 8 GPUs", {"train.batch_size": 8, "train.accumulate": 1, "optimizer.name": "adamw"}),
-    "hf": Segment(
+    "gpu8": ("for 8 GPUs", {"train.batch_size": 8, "train.accumulate": 1, "optimizer.name": "adamw"}),
+    "hf": (
         "with the settings of Hugging Face's trainer",
         {"schedule.warmup_ratio": 0.0, "schedule.warmup_steps": 100, "checkpoint.every": 1000},
     ),
 }
-"""Settings under which XTuner offered a config a second time."""
+"""Settings under which XTuner offered a config a second time, in the same form."""

@@ -38,7 +38,8 @@ def run(args: Namespace) -> int:
         named = {args.pattern} if args.pattern in configs else set()  # with other epochs, it is not among those listed
         names = sorted(named | {name for name in names if matches(name, args.pattern)})
     if filters or args.group:
-        like = "_".join(filters.get(part, "*") for part in PARTS) + "*"  # few of so many have to be read
+        model, tuning, dataset = (filters.get(part, "*") for part in PARTS)
+        like = f"{model}_{tuning}_*{dataset}*"  # few of so many have to be read
         parsed = [name for name in map(parse, fnmatch.filter(names, like)) if name and _passes(name, filters)]
         names = [name.text for name in parsed]
     if not names:

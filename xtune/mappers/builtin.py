@@ -7,9 +7,7 @@ from typing import Any
 
 from xtune.mappers import alpaca, chat, moss, msagent, preference, single_turn
 
-Mapper = Callable[..., Any]
-
-MAPPERS: dict[str, Mapper] = {
+MAPPERS: dict[str, Callable[..., Any]] = {
     "alpaca": alpaca.alpaca,
     "alpaca_zh": alpaca.alpaca_zh,
     "arxiv": single_turn.arxiv,
