@@ -21,9 +21,11 @@ WAY_OUT = "uninstall xtune-hello, or set XTUNE_PLUGINS= to load no plugin"
 def plugin(tmp_path, monkeypatch):
     """Writes a distribution with one plugin module and makes it importable and discoverable."""
     monkeypatch.delenv("XTUNE_PLUGINS", raising=False)
+    written = set()
 
     def write(source: str, name: str = "xtune-hello", version: str = "1.2", requires: str = "") -> None:
         module = name.replace("-", "_")
+        written.add(module)
         site = tmp_path / version
         info = site / f"{module}-{version}.dist-info"
         info.mkdir(parents=True)
@@ -34,7 +36,9 @@ def plugin(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(str(site))
         monkeypatch.delitem(sys.modules, module, raising=False)
 
-    return write
+    yield write
+    for module in written:
+        sys.modules.pop(module, None)
 
 
 @pytest.fixture
