@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from xtune.compat.saving import stored_tensors
 from xtune.errors import ModelError
-from xtune.export.chat_files import save_chat_files
+from xtune.export.chat_files import finish_chat_files, save_chat_files
+from xtune.export.config_file import raw_config, save_config, write_config
 from xtune.export.folder import whole_folder
+from xtune.export.generation_file import accepted
+from xtune.export.source import carry, carry_documents, source_folder
+from xtune.export.weights import StoredWeights, without_copies, write_weights
 from xtune.models.legacy.family import LegacyModel
 from xtune.models.legacy.fast import fast_tokenizer
 from xtune.models.legacy.sentencepiece import SentencePieceTokenizer
-from xtune.models.load import load_model, load_tokenizer, local_folder, stored_dtype
+from xtune.models.load import load_model, load_tokenizer
 from xtune.templates.store import load_template
+
+if TYPE_CHECKING:
+    from xtune.templates.template import ChatTemplate
 
 log = logging.getLogger(__name__)
 
@@ -28,28 +35,41 @@ Layout = Literal["original", "native"]
 def convert_layout(model: str, out: str | Path, layout: Layout, *, force: bool = False) -> None:
     """Writes the legacy `model` with its tokenizer to `out` in `layout`, in the dtype it is stored in."""
     with whole_folder(out, force=force) as folder:
-        loaded = load_model(model, dtype=stored_dtype(model), device="cpu")
-        save_layout(loaded, model, layout, folder)
-        template = load_template(model) if Path(model).is_dir() else None
-        tokenizer = load_tokenizer(model)
-        save_chat_files(template, tokenizer, folder)
-        if layout == "native":
-            save_native_tokenizer(tokenizer, folder)
+        source = source_folder(model)
+        loaded = load_model(model, dtype=StoredWeights(source).usual_dtype(), device="cpu")
+        tokenizer = load_tokenizer(source)
+        save_layout(loaded, source, layout, folder, tokenizer=(tokenizer, source), template=load_template(source))
 
 
-def save_layout(model: Any, source: str | Path, layout: Layout, folder: Path) -> None:
-    """Writes weights and config of `model`, which was loaded from `source`, to `folder`.
+def save_layout(
+    model: Any,
+    source: Path,
+    layout: Layout,
+    folder: Path,
+    *,
+    tokenizer: tuple[Any, Path],
+    template: ChatTemplate | None,
+    dtype: str | None = None,
+    added: int = 0,
+) -> None:
+    """Writes `model`, which was loaded from the folder `source`, and all that goes with it to `folder`.
 
-    In the original layout of a legacy family the vendor's Python files go along, unread: the vendor's ecosystem finds
-    its classes by them.
+    In the original layout what was not changed is as it was: files, settings, and the dtype of each tensor, unless
+    `dtype` names the one to write. `tokenizer` is one and the folder of its files; `added` see write_weights.
     """
     if layout == "native":
+        carry_documents(source, folder)
         save_native(model, folder)
+        write_config(folder, raw_config(folder))
+        save_native_tokenizer(tokenizer[0], folder)
+        finish_chat_files(template, tokenizer[0], folder)
         return
-    model.save_pretrained(folder)
-    if isinstance(model, LegacyModel):
-        for file in Path(local_folder(source)).glob("*.py"):
-            shutil.copyfile(file, folder / file.name)
+    carry(source, folder, tokenizer=tokenizer[1] == source)
+    stored = StoredWeights(source)
+    tensors = without_copies(stored_tensors(model), stored)
+    write_weights(tensors, stored, folder, as_stored=dtype is None, added=added)
+    save_config(model.config, source, folder, dtype)
+    save_chat_files(template, *tokenizer, folder)
 
 
 def save_native(model: Any, folder: str | Path) -> None:
@@ -59,6 +79,7 @@ def save_native(model: Any, folder: str | Path) -> None:
     ALiBi, which none of them has, for quantized weights, and for a model that is not of a legacy family.
     """
     import torch
+    from transformers import GenerationConfig
 
     if not isinstance(model, LegacyModel):
         raise ModelError(f"{type(model).__name__} has one layout only: got layout native; save it as it is")
@@ -68,7 +89,7 @@ def save_native(model: Any, folder: str | Path) -> None:
     with torch.device("meta"):
         plain = model.native(config)
     plain.load_state_dict(model.native_state_dict(), assign=True)
-    plain.generation_config = model.generation_config
+    plain.generation_config = GenerationConfig.from_dict(accepted(model.generation_config.to_dict()))
     plain.save_pretrained(folder)
 
 

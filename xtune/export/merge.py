@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xtune.export.chat_files import save_chat_files
 from xtune.export.folder import whole_folder
-from xtune.export.layout import Layout, save_layout, save_native_tokenizer
+from xtune.export.layout import Layout, save_layout
+from xtune.export.source import source_folder
+from xtune.export.tokenizer_choice import trained_tokenizer
+from xtune.export.weights import StoredWeights
 from xtune.models.adapter import load_adapter
 from xtune.models.adapter_files import check_adapter
 from xtune.models.identity import recorded_base, refuse_other_base
-from xtune.models.load import load_model, load_tokenizer, stored_dtype
+from xtune.models.load import load_model, read_config
+from xtune.quantization.stored import PLAIN, refuse_quantized
 from xtune.templates.store import load_template
 
 if TYPE_CHECKING:
@@ -36,17 +39,23 @@ def merge(
     """
     with whole_folder(out, force=force) as folder:
         check_adapter(adapter)  # a wrong folder is told before minutes of loading
+        source = source_folder(model)
+        refuse_quantized(model, read_config(source)[0], "no adapter can be merged into it", PLAIN)
         refuse_other_base(f"adapter {adapter}", recorded_base(adapter), model, other_base=other_base)
-        base = load_model(model, dtype=stored_dtype(model) if dtype == "auto" else dtype, device="cpu")
-        tuned = load_adapter(base, adapter)
+        loaded_as = StoredWeights(source).usual_dtype() if dtype == "auto" else dtype
+        tuned = load_adapter(load_model(model, dtype=loaded_as, device="cpu"), adapter)
         untie(tuned)
-        merged = tuned.merge_and_unload()
-        save_layout(merged, model, layout, folder)
-        has_tokenizer = (Path(adapter) / "tokenizer_config.json").is_file()
-        tokenizer = load_tokenizer(adapter if has_tokenizer else model)
-        save_chat_files(load_template(adapter), tokenizer, folder)
-        if layout == "native":
-            save_native_tokenizer(tokenizer, folder)
+        template = load_template(adapter)
+        save_layout(
+            tuned.merge_and_unload(),
+            source,
+            layout,
+            folder,
+            tokenizer=trained_tokenizer(Path(adapter), source, template),
+            template=template,
+            dtype=None if dtype == "auto" else dtype,
+            added=1,  # a head that shared its weight with the embeddings and no longer does
+        )
 
 
 def untie(model: PeftModel) -> None:

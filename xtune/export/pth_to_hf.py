@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from xtune.checkpoints.checkpoint import find_checkpoint, read_manifest, while_there
 from xtune.errors import CheckpointError
 from xtune.export.chat_files import save_chat_files
+from xtune.export.config_file import save_config
 from xtune.export.folder import whole_folder
+from xtune.export.source import carry, source_folder
+from xtune.export.weights import StoredWeights, write_weights
 from xtune.models.identity import recorded_base, save_base
-from xtune.models.load import load_tokenizer
+from xtune.models.load import load_tokenizer, read_config
 from xtune.templates.store import load_template
 
 if TYPE_CHECKING:
@@ -35,15 +38,19 @@ def pth_to_hf(config: Config, checkpoint: str | Path, out: str | Path, *, force:
                 f"checkpoint {source} has another {section} than the config: got {found}, the config says {wanted}; "
                 f"give the config that it was trained with"
             )
-    path = trained["model"].get("tokenizer") or trained["model"]["path"]
+    path, tokenizer_path = trained["model"]["path"], trained["model"].get("tokenizer") or trained["model"]["path"]
     with whole_folder(out, force=force) as folder:
         with while_there(source):
-            for name in read_manifest(source)["files"]:
-                if "/" not in name and not name.startswith("xtune_"):
-                    shutil.copy2(source / name, folder / name)
-        _name_base(folder, trained["model"]["path"])
-        save_base(base, folder)
-        save_chat_files(template, load_tokenizer(path), folder)
+            names = [name for name in read_manifest(source)["files"] if "/" not in name and name[:6] != "xtune_"]
+            if adapter := "adapter_config.json" in names:
+                for name in names:
+                    shutil.copyfile(source / name, folder / name)
+            else:
+                _save_full(source, source_folder(path), folder, tokenizer=tokenizer_path == path)
+        if adapter:
+            _name_base(folder, path)
+            save_base(base, folder)
+        save_chat_files(template, load_tokenizer(tokenizer_path), source_folder(tokenizer_path), folder)
     return source
 
 
@@ -51,6 +58,14 @@ def _trained_config(checkpoint: Path) -> dict[str, Any]:
     """The values of the config that a checkpoint was trained with."""
     values: dict[str, Any] = json.loads((checkpoint / "xtune_config.json").read_text(encoding="utf-8"))
     return values
+
+
+def _save_full(checkpoint: Path, base: Path, folder: Path, *, tokenizer: bool) -> None:
+    """Writes a model that was trained whole as the base is stored, but in the dtype that was trained."""
+    carry(base, folder, tokenizer=tokenizer)
+    weights = StoredWeights(checkpoint)
+    write_weights(weights, StoredWeights(base), folder, as_stored=False)
+    save_config(read_config(checkpoint)[0], base, folder, str(weights.usual_dtype()).removeprefix("torch."))
 
 
 def _name_base(folder: Path, base: str) -> None:
