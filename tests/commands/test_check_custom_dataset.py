@@ -102,7 +102,7 @@ def test_mistakes_are_one_line(
 def test_a_mapper_that_gives_something_else(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     code, out, _ = checked(capsys, lines(tmp_path, {"text": "a"}), "--mapper", "json:dumps")
     assert code == 2
-    assert "  x.jsonl, line 1: the mapper gives no conversation: got str; choose one that does\n" in out
+    assert "  x.jsonl, line 1: mapper dumps gives no conversation: got str; choose a mapper that does\n" in out
 
 
 def test_a_file_of_unreadable_rows_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -116,8 +116,8 @@ BROKEN = [
     ("x.jsonl", b'{"a": 1}\n{"a": "\xff"}\n{"a": 3}', "x.jsonl, line 2: the text is not UTF-8: got byte 0xff; save"),
     ("x.jsonl", '{"a": 1}\n{"a": "你好"}\n{"a": 3}'.encode("gb18030"), "x.jsonl, line 2: the text is not UTF-8 (it may "
      "be GB18030): got byte 0xc4; save the file as UTF-8"),
-    ("x.jsonl", '{"a": 1}\n' + "[" * 100_000 + '\n{"a": 3}', "x.jsonl, line 2: the JSON is broken or cut off: got '"),
-    ("x.jsonl", '{"a": 1}\n{"a": ' + "9" * 5000 + '}\n{"a": 3}', "x.jsonl, line 2: the JSON is broken or cut off: got "
+    ("x.jsonl", '{"a": 1}\n' + "[" * 100_000 + '\n{"a": 3}', "x.jsonl, line 2: the row is nested too deep; write"),
+    ("x.jsonl", '{"a": 1}\n{"a": ' + "9" * 5000 + '}\n{"a": 3}', "x.jsonl, line 2: a number has too many digits: got "
      "'Exceeds the limit"),
     ("x.json", b'[{"a": 1}, {"a": "\xff"}, {"a": 3}]', "x.json, row 2: the text is not UTF-8: got byte 0xff; save"),
     ("x.json", '[{"a": 1}, null, {"a": 3}]', "x.json, row 2: a row should be a JSON object: got null; name"),

@@ -105,7 +105,7 @@ def test_merged_cells_have_their_value_once_and_formulas_what_was_saved(tmp_path
     ("rows", "options", "message"),
     [
         ([["q"], ["a"]], {"sheet": "Mian"}, "x.xlsx has no such sheet: got 'Mian'; did you mean Main?"),
-        ([], {}, "x.xlsx, sheet Main is empty; choose another sheet, or write column names and rows into it"),
+        ([], {}, "x.xlsx, sheet Main is empty; choose another sheet (Notes), or write column names and rows into it"),
         ([["q"]], {}, "x.xlsx has no rows; give data with rows"),
         (
             [["q", "q "], ["a", "b"]],

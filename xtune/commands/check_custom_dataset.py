@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xtune.sources.source import Source
 
 SHOWN = 10
+GIVE_UP = 100_000  # rows without one that is good: none will be
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -83,7 +84,8 @@ def run(args: Namespace) -> int:
     if checked.pairs:
         print("these are preference pairs, which nothing learns from yet: train with the mapper's option take=chosen")
     if not checked.good:
-        print("no row gives a conversation: choose another --mapper, or name the columns with --options")
+        which = f"none of the first {GIVE_UP:,} rows" if checked.bad + checked.empty == GIVE_UP else "no row"
+        print(f"{which} gives a conversation: choose another --mapper, or name the columns with --options")
     for kind, number, lines in (
         ("without a question or an answer, left out", checked.empty, checked.empty_rows),
         ("bad", checked.bad, checked.bad_rows),
@@ -96,21 +98,17 @@ def run(args: Namespace) -> int:
 
 def check(source: Source, mapper: Callable[..., Any]) -> Checked:
     """Every row of `source` through `mapper`. Where a file cannot be read on, that is its last bad row."""
-    from xtune.conversation import Conversation, Preference
+    from xtune.data.feed import mapped
 
     checked = Checked()
     try:
         for row in source.read():
             if isinstance(row, DataError):
                 checked.add(row, "")
-                continue
-            try:
-                found = mapper(row.values)
-            except DataError as error:
-                found = error
-            if not isinstance(found, (Conversation, Preference, DataError)):
-                found = DataError(f"the mapper gives no conversation: got {type(found).__name__}; choose one that does")
-            checked.add(found, row.where)
+            else:
+                checked.add(mapped(mapper, row.values), row.where)
+            if not checked.good and checked.bad + checked.empty == GIVE_UP:
+                break
     except DataError as error:
         checked.add(error, "")
     return checked

@@ -12,6 +12,8 @@ from xtune.atomic import text_digest
 from xtune.conversation import Conversation, Preference, Row, Turn
 from xtune.encoding.outcome import Outcome
 from xtune.errors import DataError
+from xtune.foreign import reason
+from xtune.sources.limits import BATCH_CHARACTERS, ROW_CHARACTERS
 
 if TYPE_CHECKING:
     from xtune.data.report import Report
@@ -75,7 +77,7 @@ def map_rows(feed: Feed, choice: Choice, report: Report, takes: type[Row] = Conv
     is not of the type that the objective `takes`: then it is not the rows that are wrong but the mapper.
     """
     batch: list[Mapped] = []
-    rows = malformed = 0
+    rows = malformed = characters = 0
     for row in feed.source.read():
         rows += 1
         report.read += 1
@@ -83,12 +85,13 @@ def map_rows(feed: Feed, choice: Choice, report: Report, takes: type[Row] = Conv
             where, problem = "", row
         else:
             where = row.where
-            found = _mapped(feed, row.values)
+            found = mapped(feed.mapper, row.values)
             if isinstance(found, takes):
                 _take(found, where, feed, choice, batch, report)
-                if len(batch) == BATCH:
+                characters += length(found)
+                if len(batch) == BATCH or (characters > BATCH_CHARACTERS and batch):
                     yield batch
-                    batch = []
+                    batch, characters = [], 0
                 continue
             if not isinstance(found, DataError):
                 raise _other_type(f"{where}: mapper {_name(feed.mapper)}", found)
@@ -121,21 +124,28 @@ def _all_fail(report: Report, which: str) -> DataError:
     return DataError(f"{first} ({which} fail: is it the right mapper?)")
 
 
-def _mapped(feed: Feed, values: Mapping[str, Any]) -> Row | DataError:
-    """What the mapper makes of a row. A plugin's mapper may raise anything: that spoils the row, not the run."""
+def mapped(mapper: Callable[..., Any], values: Mapping[str, Any]) -> Row | DataError:
+    """What a mapper makes of a row. A plugin's mapper may raise anything: that spoils the row, not the run."""
     try:
-        found = feed.mapper(values)
-    except DataError as error:
-        return error
-    except Exception as error:
-        return DataError(
-            f"mapper {_name(feed.mapper)} fails with {type(error).__name__}: got {error}; mend it or the row"
-        )
-    if isinstance(found, (Conversation, Preference)):
-        return found
-    return DataError(
-        f"mapper {_name(feed.mapper)} gives no conversation: got {type(found).__name__}; choose a mapper that does"
-    )
+        found = mapper(values)
+    except (DataError, KeyboardInterrupt) as error:
+        if isinstance(error, DataError):
+            return error
+        raise
+    except BaseException as error:
+        return DataError(f"mapper {_name(mapper)} fails with {type(error).__name__}: got {reason(error)}; mend the row")
+    if not isinstance(found, (Conversation, Preference)):
+        what = f"gives no conversation: got {type(found).__name__}; choose a mapper that does"
+        return DataError(f"mapper {_name(mapper)} {what}")
+    if (characters := length(found)) > ROW_CHARACTERS:
+        most = f"{ROW_CHARACTERS:,} characters"
+        return DataError(f"the text has more than {most}: got {characters:,}; split it into several rows")
+    return found
+
+
+def length(row: Row) -> int:
+    """Characters of all turns that have text, which a plugin's mapper may not have made."""
+    return sum(len(turn.text) for part in row.parts for turn in part.turns if isinstance(turn.text, str))
 
 
 def _name(mapper: Callable[..., Any]) -> str:

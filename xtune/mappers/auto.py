@@ -67,10 +67,17 @@ def choose(columns: Collection[str], rows: Sequence[Mapping[str, Any]] = ()) -> 
         )
     other, traces = _TRACES.get(name, ("", ()))
     if other:
-        seen = str([[row.get(column) for column in READS[name]] for row in rows])
+        seen = " ".join(_text(row.get(column)) for row in rows for column in READS[name])
         if any(trace in seen for trace in traces):
             return other
     return name
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except RecursionError:  # lists in lists, hundreds deep
+        return ""
 
 
 def reads(columns: Collection[str]) -> list[str]:

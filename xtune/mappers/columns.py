@@ -119,5 +119,8 @@ def exchange(question: str, answer: str, system: str = "") -> Conversation:
 
 
 def _short(value: Any) -> str:
-    shown = repr(value[:60] if isinstance(value, (str, bytes)) else value)
+    try:
+        shown = repr(value[:60] if isinstance(value, (str, bytes)) else value)
+    except RecursionError:
+        return "nested too deep to show"
     return shown if len(shown) <= 60 else shown[:60] + "..."

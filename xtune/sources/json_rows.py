@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from xtune.errors import DataError
+from xtune.sources.limits import ROW_BYTES
 from xtune.sources.row import Row, Rows, not_utf8, reason, well_formed
-from xtune.sources.text import open_bytes
+from xtune.sources.text import lines, open_bytes, too_long
+from xtune.text import shown
 
 _CHUNK = 1 << 20
 _TAIL = 12  # a literal, number or escape that the end of the buffer cuts through is shorter than this
@@ -25,22 +27,46 @@ def read_json(path: Path, label: str) -> Rows:
         while not head.strip() and (head := file.read(64)):
             pass
         file.seek(start)
-        yield from _array(file, label) if head.lstrip().startswith(b"[") else _lines(file, label)
+        if head.lstrip().startswith(b"["):
+            yield from _array(file, label)
+            return
+        rows = _lines(file, label)
+        first = next(rows, None)
+        if isinstance(first, DataError):
+            _complain_of_one_object(path, label)
+        if first is not None:
+            yield first
+            yield from rows
 
 
 def _lines(file: BinaryIO, label: str) -> Rows:
     loads = json.loads
-    for number, raw in enumerate(file, 1):
-        where = f"{label}, line {number}"
+    for where, raw in lines(file, label):
+        if isinstance(raw, DataError):
+            yield raw
+            continue
         try:
             values = loads(str(raw, "utf-8"))
         except UnicodeDecodeError:
             yield not_utf8(where, raw)
         except (ValueError, RecursionError) as error:
-            if raw.strip():
-                yield _broken(where, error)
+            yield _broken(where, error)
         else:
             yield Row(values, where) if type(values) is dict else _no_object(where, values)
+
+
+def _complain_of_one_object(path: Path, label: str) -> None:
+    """Raises DataError where a file, whose first line is no row, is a JSON object that goes over several lines."""
+    with open_bytes(path, label) as file:
+        text = file.read(ROW_BYTES).decode("utf-8", "replace").lstrip()
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return
+    if type(value) is dict and "\n" in text[:end].strip():
+        lists = [shown(key) for key, inner in value.items() if type(inner) is list]
+        advice = f"write only what is under {lists[0]}" if lists else "write one object a line, or an array of them"
+        raise DataError(f"{label}: one object goes over several lines: got keys {shown(list(value), 200)}; {advice}")
 
 
 def _array(file: BinaryIO, label: str) -> Rows:
@@ -59,6 +85,8 @@ def _array(file: BinaryIO, label: str) -> Rows:
         where = f"{label}, row {number}"
         try:
             values, text = array.next_value()
+        except _TooLong:
+            raise too_long(where) from None
         except (ValueError, RecursionError) as error:
             raise _broken(where, error) from None
         if not well_formed(text):
@@ -68,6 +96,10 @@ def _array(file: BinaryIO, label: str) -> Rows:
     array.position += 1
     if mark := array.next_mark():
         raise DataError(f"{label}: text follows the end of the array: got {mark!r}; make the file one array")
+
+
+class _TooLong(Exception):
+    """A value has more than ROW_BYTES."""
 
 
 class _ArrayReader:
@@ -100,6 +132,8 @@ class _ArrayReader:
                 value, end = self._decode(self._text, self.position)
                 break
             except json.JSONDecodeError as error:
+                if len(self._text) - self.position > ROW_BYTES:
+                    raise _TooLong from None
                 cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _TAIL
                 if not (cut and self._read_on()):
                     raise
@@ -118,9 +152,12 @@ class _ArrayReader:
 
 
 def _broken(where: str, error: Exception) -> DataError:
-    why = error.msg if isinstance(error, json.JSONDecodeError) else reason(error)
+    if isinstance(error, RecursionError):
+        return DataError(f"{where}: the row is nested too deep; write what is inside as text")
+    if not isinstance(error, json.JSONDecodeError):
+        return DataError(f"{where}: a number has too many digits: got {reason(error)!r}; write it as text")
     return DataError(
-        f"{where}: the JSON is broken or cut off: got {why!r}; "
+        f"{where}: the JSON is broken or cut off: got {error.msg!r}; "
         "mend it, the file should be an array of objects or have one object a line"
     )
 

@@ -61,7 +61,10 @@ def header(cells: list[str], where: str) -> list[str]:
     names = [cell.strip() for cell in cells]
     if not any(names):
         raise DataError(f"{where}: the header is empty; write the column names into the first row")
+    seen: set[str] = set()
     for name in names:
-        if name and names.count(name) > 1:
+        if name in seen:
             raise DataError(f"{where}: two columns have the same name: got {name!r} twice; rename one")
+        if name:
+            seen.add(name)
     return names

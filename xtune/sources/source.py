@@ -16,6 +16,7 @@ from xtune.sources.paths import file_suffix, find_files, hub_id
 from xtune.sources.row import Row, Rows, reason
 from xtune.sources.table import arrow_rows, read_parquet, read_workbook
 from xtune.sources.text import read_csv, read_text, read_tsv
+from xtune.text import visible
 
 READERS: dict[str, Callable[..., Rows]] = {
     ".json": read_json, ".jsonl": read_json, ".ndjson": read_json, ".csv": read_csv, ".tsv": read_tsv,
@@ -58,8 +59,8 @@ def open_source(
     those of `split` are taken. A hub id may go on with a folder of the repository: `owner/name/folder`. `sheet` is
     that of a workbook. `limit` takes only the first rows. Raises DataError for what is not there or not readable.
     """
-    name = str(path)
-    files = find_files(name, split, READERS)
+    files = find_files(str(path), split, READERS)
+    name = visible(str(path))
     if not files and (repository := hub_id(name)):
         dataset = _load_hub(*repository, split=split, subset=subset)
         read = partial(_read_hub, dataset, name)
@@ -89,13 +90,15 @@ def _check_readable(file: Path) -> None:
 
 def _read_files(files: list[Path], sheet: str | None) -> Rows:
     for file in files:
-        label = file.name if len(files) == 1 else str(file)
+        label = visible(file.name if len(files) == 1 else str(file))  # a name may hold bytes that are no text
         reader = READERS[file_suffix(file)]
         rows = reader(file, label, sheet) if reader is read_workbook else reader(file, label)
         try:
             yield from _some(rows, str(file))
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{file} cannot be read: got {reason(error)}; check the file, or fetch it again") from error
+        except MemoryError as error:
+            raise DataError(f"{file} needs more memory than there is; split it, or its longest rows") from error
 
 
 def _some(rows: Rows, name: str) -> Rows:

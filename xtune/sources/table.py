@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import zipfile
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from xtune.errors import DataError, suggestion
+from xtune.sources.limits import SHEET_EMPTY, SHEET_ROWS, UNPACKED_FREE, UNPACKED_RATIO
 from xtune.sources.row import Row, Rows, header, reason
+from xtune.text import shown
 
 _BATCH = 1000
 _FORMULA_ERRORS = {"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#SPILL!", "#CALC!"}
@@ -16,11 +21,12 @@ _FORMULA_ERRORS = {"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "
 def read_workbook(path: Path, label: str, sheet: str | None = None) -> Rows:
     """Rows of one sheet (default: the first); its first row that is not empty is the header.
 
-    Cells are text as Excel shows them (see `cell_text`). A formula counts as the value that was last computed and
+    Cells are text, see `cell_text`. A formula counts as the value that was last computed and
     saved. Of merged cells the first has the value, the others are empty. Rows without any value are passed over.
     """
     import openpyxl
 
+    _check_size(path, label)
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # a damaged workbook makes openpyxl, zipfile and expat raise many things
@@ -35,42 +41,74 @@ def read_workbook(path: Path, label: str, sheet: str | None = None) -> Rows:
             raise DataError(f"{label} has no such sheet: got {name!r}; {suggestion(name, pages)}")
         page = pages[name]
         page.reset_dimensions()  # programs write a wrong size, by which openpyxl would cut rows off
-        yield from _sheet_rows(page, f"{label}, sheet {name}")
+        yield from _sheet_rows(page, f"{label}, sheet {name}", [other for other in pages if other != name])
     finally:
         book.close()
 
 
-def _sheet_rows(page: Any, where: str) -> Rows:
-    cells = enumerate(page.iter_rows(values_only=True), 1)
-    names: list[str] = []
-    while True:
-        try:
-            number, values = next(cells)
-        except StopIteration:
-            break
-        except Exception as error:  # the sheet's XML is parsed on the way, see above
+def _check_size(path: Path, label: str) -> None:
+    """Raises DataError for a workbook with a part that is packed too tightly for a real one."""
+    try:
+        with zipfile.ZipFile(path) as book:
+            parts = book.infolist()
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return  # openpyxl meets the same, and it is told there
+    for part in parts:
+        if part.file_size > max(UNPACKED_FREE, UNPACKED_RATIO * part.compress_size):
             raise DataError(
-                f"{where} is damaged: got {type(error).__name__}: {reason(error)}; save it again"
-            ) from error
-        if all(value is None for value in values):
+                f"{label} unpacks to more than {UNPACKED_RATIO} times its size: got {part.file_size >> 20:,} MiB in "
+                f"{shown(part.filename)}, which may be made to fill the memory; if it is yours, save it as .csv"
+            )
+
+
+def _sheet_rows(page: Any, where: str, others: list[str]) -> Rows:
+    names: list[str] = []
+    top = 0
+    for number, values in _numbered(page, where):
+        if values.count(None) == len(values):
             continue
         texts = [cell_text(value) for value in values]
         if not names:
-            names = header([text or "" for text in texts], f"{where}, row {number}")
+            names, top = header([text or "" for text in texts], f"{where}, row {number}"), number
         elif any(texts[len(names) :]):
             yield DataError(
-                f"{where}, row {number}: the header has {len(names)} columns: got {len(texts)} cells; name each column"
+                f"{where}, row {number}: the header has {len(names)} columns: got {len(texts)} cells; "
+                f"name each column (row {top} was taken for the header)"
             )
         else:
             texts += [None] * (len(names) - len(texts))
             yield Row({name: text for name, text in zip(names, texts, strict=False) if name}, f"{where}, row {number}")
     if not names:
-        raise DataError(f"{where} is empty; choose another sheet, or write column names and rows into it")
+        there = f" ({', '.join(others)})" if others else ""
+        raise DataError(f"{where} is empty; choose another sheet{there}, or write column names and rows into it")
+
+
+def _numbered(page: Any, where: str) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """The rows of a sheet and their numbers. Raises DataError for too many, and for too many empty cells."""
+    rows = page.iter_rows(values_only=True)
+    empty = 0
+    for number in count(1):
+        try:
+            values = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:  # the sheet's XML is parsed on the way, see above
+            raise DataError(
+                f"{where} is damaged: got {type(error).__name__}: {reason(error)}; save it again"
+            ) from error
+        empty += values.count(None)
+        if number > SHEET_ROWS or empty > SHEET_EMPTY:
+            raise DataError(
+                f"{where} has more than {SHEET_ROWS:,} rows or {SHEET_EMPTY:,} empty cells; "
+                "delete what stands far below or right of the table, or save it as .csv"
+            )
+        yield number, values
 
 
 def cell_text(value: Any) -> str | None:
-    """What Excel shows for a cell's value; None for an empty cell and for a formula that failed, such as #DIV/0!.
+    """A cell's value as text; None for an empty cell and for a formula that failed, such as #DIV/0!.
 
+    It is what Excel shows in a cell that no number format was chosen for: 50% is 0.5, and 007 as a number is 7.
     Fractions have up to 15 digits; dates are written as 2026-03-31 or 2026-03-31 14:30:00 and times as 14:30:00.
     Characters that XML cannot hold are saved as escapes such as _x000D_, a carriage return, and read as themselves.
     """
