@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ class Tokens(NamedTuple):
     labels: np.ndarray
 
 
-NO_NUMBERS: Mapping[str, float] = MappingProxyType({})
+NO_NUMBERS: Mapping[str, float] = {}  # no mappingproxy: examples are sent between processes
 
 
 class Example(NamedTuple):
