@@ -127,6 +127,10 @@ REFUSED = {
     "many variables": "{% set x = 'ab' * 2000000 %}" + "".join(f"{{% set a{i} = x ~ {i} %}}" for i in range(500)),
     "a long output": "{% set x = 'ab' * 1000000 %}{% for i in range(99999) %}{{ x }}{% endfor %}",
     "a long output of literals": "{% for i in range(99999) %}" + "x" * 9000 + "{% endfor %}",
+    "letters that are escaped": NS
+    + "{% set a = '\U000e0001' * 5000000 %}{{ [a]|string|length }}{{ '{!r}'.format(a) }}",
+    "letters that are escaped in JSON": "{% set a = '\U000e0001' * 6000000 %}{{ a|tojson(ensure_ascii=true)|length }}",
+    "a wide text doubled": grown(BIG, times=60).replace("'ab'", "'😀'"),
     "a graph written": nested("[1]", TWICE, "{{ ns.l }}"),
     "a graph as JSON": nested("[1]", TWICE, "{{ ns.l|tojson }}"),
     "a graph joined": nested("[1]", TWICE, "{{ ns.l|join }}"),

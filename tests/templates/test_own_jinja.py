@@ -7,7 +7,6 @@ from datetime import datetime
 import pytest
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
-from xtune.errors import ModelError
 from xtune.templates.jinja import to_jinja
 from xtune.templates.own_jinja import OwnTemplate, RefusedConversation, UnusableTemplate, own_ids, own_template
 
@@ -187,5 +186,7 @@ def test_the_template_named_default_is_taken(smollm2, monkeypatch):
 
 
 def test_text_that_no_tokenizer_takes(smollm2):
-    with pytest.raises(ModelError, match="cannot encode what its own chat template writes: .*; see `xtune list-templ"):
+    with pytest.raises(
+        UnusableTemplate, match="cannot encode what its own chat template writes: .*; see `xtune list-templ"
+    ):
         own_ids(smollm2, ["\ud800"])

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from xtune.errors import ModelError
-from xtune.foreign import foreign, reason
+from xtune.foreign import reason
 from xtune.text import one_line
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 LONGEST = 200_000
 """Letters of a template; the longest of 180 public ones has 20,000."""
-LIMIT = 100_000_000
+LIMIT = 50_000_000
 """What one rendering may use up, in bytes and nanoseconds or so."""
 MORE = 512
 """What it may use up besides for each letter of the conversation, up to MOST; counted where the limit is reached."""
-MOST = 400_000_000
+MOST = 300_000_000
 PLAIN = {"tools": None, "documents": None, "add_generation_prompt": False}
 """What transformers gives every template, where the caller does not say otherwise."""
 FILE = "<template>"
@@ -148,7 +148,9 @@ def in_words(error: Exception) -> str:
 
 
 def own_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    """Ids of texts that the tokenizer's own chat template wrote, control tokens and all."""
-    place = tokenizer.name_or_path
-    with foreign(f"the tokenizer of `{place}` cannot encode what its own chat template writes", ModelError, INSTEAD):
+    """Ids of texts that the tokenizer's own chat template wrote, control tokens and all. Raises UnusableTemplate."""
+    try:
         return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    except Exception as error:  # halves of characters, for one
+        what = f"the tokenizer of `{tokenizer.name_or_path}` cannot encode what its own chat template writes"
+        raise UnusableTemplate(f"{what}: {reason(error)}") from error

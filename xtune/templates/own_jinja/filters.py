@@ -14,7 +14,7 @@ from jinja2.filters import FILTERS
 from jinja2.tests import TESTS
 from markupsafe import Markup, escape
 
-from xtune.templates.own_jinja.meter import EACH, LISTS, Meter, TooMuch, key, path
+from xtune.templates.own_jinja.meter import EACH, ESCAPED, LISTS, Meter, TooMuch, key, path
 
 WIDEST = 16
 """An indent, and what stands between the parts of JSON."""
@@ -167,7 +167,7 @@ class Filters:
         """As transformers writes it, without marks for HTML."""
         for text in separators or ():
             narrow(text)
-        self.meter.weigh(value, indent=narrow(indent or 0))
+        self.meter.weigh(value, times=ESCAPED, indent=narrow(indent or 0))
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

@@ -24,6 +24,8 @@ LISTS = {list, tuple, *VIEWS}
 SIZED = {dict, str, range}
 PADDED = re.compile(r"%[^a-zA-Z%]*(?:\*|\d{4})")
 """A field of a %-format that pads to thousands of letters, or to a width that a value gives."""
+ESCAPED = 8
+"""How much longer text can be where its letters are written as escapes: in JSON, and in a list that is written."""
 DRAWN = 200
 """What it costs besides to look at a value and to filter it by name."""
 LONGEST_INT = 1024
@@ -137,7 +139,7 @@ class Meter:
         if isinstance(value, str):
             return value
         if value.__class__ not in SCALAR:
-            self.weigh(value)
+            self.weigh(value, times=ESCAPED)
         return str(value)
 
     def out(self, value: Any) -> str:

@@ -24,7 +24,7 @@ from jinja2.utils import Namespace
 from markupsafe import Markup
 
 from xtune.templates.own_jinja.filters import LAZY, filters, tests
-from xtune.templates.own_jinja.meter import Meter, TooMuch, index, key
+from xtune.templates.own_jinja.meter import ESCAPED, Meter, TooMuch, index, key
 from xtune.templates.own_jinja.rewrite import rewrite
 
 LONGEST_DATE = 200
@@ -161,7 +161,7 @@ class Formatter(SandboxedFormatter):
         return self.vformat(text, args, kwargs)
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
-        self.meter.weigh(value)
+        self.meter.weigh(value, times=ESCAPED)
         return super().convert_field(value, conversion)
 
     def format_field(self, value: Any, format_spec: str) -> Any:
