@@ -213,4 +213,6 @@ class TinyRun:
 def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
-    return {name: t for file in sorted(checkpoint.glob("*.safetensors")) for name, t in load_file(file).items()}
+    found = {name: t for file in sorted(checkpoint.glob("*.safetensors")) for name, t in load_file(file).items()}
+    assert found, f"{checkpoint} has no weights"  # else two folders without any would be alike
+    return found

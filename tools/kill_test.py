@@ -206,7 +206,8 @@ def newest(work_dir: Path) -> str:
 def compare(quiet: Path, killed: Path) -> list[str]:
     """What differs between the folders of two finished runs."""
     wanted, found = contents(quiet), contents(killed)
-    problems = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
+    problems = [] if wanted else [f"{quiet} has no files to compare with"]
+    problems += [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
     problems += [f"{name} is too many" for name in sorted(found.keys() - wanted.keys())]
     return problems + [
         f"{name} differs" for name in sorted(wanted.keys() & found.keys()) if wanted[name] != found[name]

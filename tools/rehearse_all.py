@@ -1,4 +1,4 @@
-"""Rehearses configs and prints a table in Markdown; exits with 1 where any fails.
+"""Rehearses configs and prints a table in Markdown; exits with 1 where any fails, or there are none.
 
 They are those that the wheel has modules of, or, of all that are listed, those that -p names.
 Configs that are the same once they are small are rehearsed once: models of one architecture differ in size, which a
@@ -65,7 +65,7 @@ def main() -> int:
     print("", *table(outcomes, {name: specs[name].family for name in configs}, groups), sep="\n")
     minutes = (perf_counter() - begin) / 60
     print(f"\n{len(outcomes)} rehearsals, {arguments.processes} processes, {minutes:.1f} minutes")
-    return 1 if any(outcome.error for outcome in outcomes) else 0
+    return 0 if outcomes and not any(outcome.error for outcome in outcomes) else 1
 
 
 def quiet() -> None:

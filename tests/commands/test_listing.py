@@ -40,7 +40,8 @@ def test_list_cfg(capsys: pytest.CaptureFixture[str]) -> None:
         f"{len(everything) - len(browsed):,} more are found by -p, --model, --tuning and --dataset; "
     )
     assert "any MODEL_TUNING_DATASET_eN composes" in more and load_config(more.split()[-1]).train.epochs == 2
-    assert all("qlora_oasst1" in name for name in lines(capsys, "list-cfg", "-p", "qlora_oasst1"))
+    found = lines(capsys, "list-cfg", "-p", "qlora_oasst1")
+    assert found and all("qlora_oasst1" in name for name in found)
     assert lines(capsys, "list-cfg", "-p", "internlm_7b_*_hf") == ["internlm_7b_qlora_oasst1_e3_hf"]
     found = lines(capsys, "list-cfg", "--model", "internlm_7b", "--tuning", "full", "--dataset", "alpaca*")
     assert found == [f"internlm_7b_full_alpaca{rest}_e3" for rest in ("", "_enzh", "_enzh_oasst1", "_zh")]

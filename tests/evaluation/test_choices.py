@@ -54,6 +54,14 @@ def test_answers_that_begin_alike_are_refused():
         read_questions("quiz", rows, letters)
 
 
+def test_a_set_that_has_nothing_to_ask_is_refused():
+    rows = [asked("1?", "A"), asked("2?", "B")]
+    place = len(read_questions("quiz", rows, letters)[0].ids)
+    assert len(read_questions("quiz", rows, letters, place + 1)) == 2
+    with pytest.raises(DataError, match=f"no question that the model can be asked: got {place} tokens in the shortest"):
+        read_questions("quiz", rows, letters, place)
+
+
 def test_questions_too_long_to_ask_are_counted():
     logits = {3: [0.0, 9.0, 1.0], 2: [5.0, 0.0, 0.0]}
 

@@ -60,7 +60,7 @@ def test_there_and_back_is_the_same_adapter(name, kind, tmp_path):
     convert_adapter(tmp_path / "vendor", tmp_path / "again", "native")
     before, after = tensors(tmp_path / "native"), tensors(tmp_path / "again")
     assert before.keys() == after.keys()
-    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert before and all(torch.equal(before[key], after[key]) for key in before)
     torch.testing.assert_close(logits(base, tmp_path / "again"), expected, rtol=0, atol=1e-5)
 
 

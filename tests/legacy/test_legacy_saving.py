@@ -25,7 +25,9 @@ def stored(folder):
 
 def assert_same(got, expected):
     assert got.keys() == expected.keys()
-    assert all(got[key].dtype == expected[key].dtype and torch.equal(got[key], expected[key]) for key in expected)
+    assert expected and all(
+        got[key].dtype == expected[key].dtype and torch.equal(got[key], expected[key]) for key in expected
+    )
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -29,11 +29,14 @@ class Question:
 
 
 def read_questions(
-    name: str, conversations: Iterable[Conversation], encode: Callable[[Conversation], list[int]]
+    name: str,
+    conversations: Iterable[Conversation],
+    encode: Callable[[Conversation], list[int]],
+    context: int | None = None,
 ) -> list[Question]:
     """One question a conversation: its last turn is the right answer. The possible answers are all those in the data.
 
-    Raises DataError where that is no multiple choice.
+    Raises DataError where that is no multiple choice, and where no question fits into `context` tokens.
     """
     asked = list(conversations)
     answers = [answer_of(conversation) for conversation in asked]
@@ -53,6 +56,12 @@ def read_questions(
                 f"{name} has answers that begin with the same token: got {', '.join(possible)}; use letters instead"
             )
         found.append(Question(whole[0][:place], options, possible.index(answer)))
+    shortest = min(len(question.ids) for question in found)
+    if context is not None and shortest >= context:
+        raise DataError(
+            f"{name} has no question that the model can be asked: got {shortest} tokens in the shortest, its context "
+            f"is {context}; give shorter ones"
+        )
     return found
 
 
@@ -80,7 +89,7 @@ def accuracy(
     context: int | None,
     check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """How many of `questions` are answered right. Those longer than `context` tokens are counted, and not asked.
+    """How many of `questions` are answered right. Those longer than `context` tokens (not all are) are not asked.
 
     `check` may break it off with an exception, on all ranks.
     """
@@ -97,6 +106,6 @@ def accuracy(
     return {
         "questions": len(fitting),
         "right": right,
-        "accuracy": right / max(len(fitting), 1),
+        "accuracy": right / len(fitting),
         "too_long": len(questions) - len(fitting),
     }

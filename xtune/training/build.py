@@ -184,7 +184,7 @@ def build_choose(
     options = {"pad_id": pad_id, "batch_size": batch_size, "context": context, "check": check}
     sets = {
         feed.source.name: read_questions(
-            feed.source.name, conversations(feed), lambda whole: encode(whole, run.template, tokenizer).ids
+            feed.source.name, conversations(feed), lambda whole: encode(whole, run.template, tokenizer).ids, context
         )
         for feed in feeds
     }
