@@ -71,6 +71,11 @@ def test_a_chat_that_needs_it_ends_in_one_line(model, capsys, template, problem)
     assert (out, err.count("\n")) == ("", 1)
 
 
+def test_a_chat_of_a_template_that_writes_nothing(model, capsys):
+    assert main(["chat", model("{# nothing #}"), "--prompt", "hi"]) == 2
+    assert "writes nothing; see `xtune list-templates` for others" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("template", "problem"), BROKEN.items())
 def test_check_says_that_nothing_was_compared(model, run_of, capsys, template, problem):
     assert main(["check", *run_of(model(template))]) == 0

@@ -11,7 +11,7 @@ from xtune.conversation import Conversation, Turn
 from xtune.encoding.plain_text import token_id
 from xtune.errors import ModelError, XtuneError
 from xtune.names import encode
-from xtune.templates.own_jinja import INSTEAD, OwnTemplate, own_ids, own_template
+from xtune.templates.own_jinja import INSTEAD, OwnTemplate, UnusableTemplate, own_ids, own_template
 from xtune.templates.render import end_strings
 from xtune.templates.template import EOS, ChatTemplate
 
@@ -70,7 +70,10 @@ class Session:
         if self.template is not None:
             return encode(Conversation(tuple(turns)), self.template, self.tokenizer, generation_prompt=True).ids
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-        return own_ids(self.tokenizer, [self.own.render(messages, add_generation_prompt=True)])[0]
+        ids = own_ids(self.tokenizer, [self.own.render(messages, add_generation_prompt=True)])[0]
+        if not ids:
+            raise UnusableTemplate(f"the chat template of `{self.tokenizer.name_or_path}` writes nothing")
+        return ids
 
     @cached_property
     def own(self) -> OwnTemplate:
