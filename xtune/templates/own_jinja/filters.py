@@ -33,7 +33,12 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 
 def tests(meter: Meter) -> dict[str, Any]:
     def comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        return lambda value, other: compare(meter.read(value), other)
+        def test(value: Any, other: Any) -> Any:
+            if value.__class__ is not str or len(value) > EACH:
+                meter.read(value)
+            return compare(value, other)
+
+        return test
 
     return {
         **{name: TESTS[name] for name in SAME_TESTS},

@@ -85,7 +85,9 @@ class Meter:
         made = []
         for value in values:
             self.left -= DRAWN
-            made.append(self.charge(value))
+            if self.left < 0:
+                self.exhausted()
+            made.append(value if value.__class__ is dict else self.charge(value))  # no filter makes a dict
         return iter(made)
 
     def weigh(self, value: Any, times: int = 1, indent: int = 0) -> None:
