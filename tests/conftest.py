@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +21,15 @@ sys.path.insert(0, str(Path(__file__).parent))  # for readable.py
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(autouse=True)
+def our_logger_as_it_was() -> Iterator[None]:
+    """A command that a test runs in this process sets up our logger, after which nothing would reach caplog."""
+    ours = logging.getLogger("xtune")
+    before = ours.level, list(ours.handlers), ours.propagate
+    yield
+    ours.level, ours.handlers, ours.propagate = before
 
 
 @pytest.fixture(scope="session")
