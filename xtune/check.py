@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from xtune.conversation import IGNORE, Conversation, Turn
 from xtune.data.schedule import Plan
 from xtune.encoding.verify import compare
-from xtune.errors import ConfigError, DataError, ModelError, XtuneError
-from xtune.estimate.memory import GIB, checkpoint_bytes, on_each, trained_parameters
-from xtune.estimate.plan import RESERVED_GIB, advice, need, planned, setting_of, with_own_sizes
+from xtune.errors import DataError, ModelError, XtuneError
+from xtune.estimate.memory import GIB, checkpoint_bytes
+from xtune.estimate.plan import RESERVED_GIB, Estimate, Setting, advice, estimate, planned, setting_of
 from xtune.generate.session import stops
 from xtune.models.load import load_config_file, refuse_incomplete
 from xtune.names import encode
@@ -56,13 +56,10 @@ class Finding(NamedTuple):
 
 def of_settings(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
     """What the config, the packages and the machine say. `ranks` is the number of processes that will train."""
-    run = with_own_sizes(run)
-    trained = count_trained(run)
     yield packages()
     yield from extras(run)
     yield plugins(run)
-    yield memory(run, trained, ranks)
-    yield from disk(run, trained, work_dir)
+    yield from room(run, work_dir, ranks)
     if problem := unusable(work_dir):
         yield Finding("work dir", "error", problem)
 
@@ -140,17 +137,26 @@ def plugins(run: Run) -> Finding:
     return Finding("plugins", "ok", ", ".join(f"{name} {number}" for name, number in found.items()) or "none")
 
 
-def memory(run: Run, trained: int | None, ranks: int) -> Finding:
-    """The estimate of `xtune plan` beside what is free on the device."""
+def room(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
+    """The estimate of `xtune plan` beside the memory and the disk there are; unknown where there is none."""
     import torch
 
-    if trained is None:
-        return Finding("memory", "unknown", f"the sizes of {run.config.model.name} are not known")
     gpu = torch.cuda.is_available()
     have = free_memory(torch.device("cuda" if gpu else "cpu")) / GIB / (1 if gpu else ranks)
     setting = setting_of(run.config, ranks if gpu else 0, have, run.objective.sequences)
-    needed = need(run.model, run.tuning, run.quantization, trained, run.optimizer, setting)
-    each = on_each(needed.memory, run.distributed, ranks, run.quantization).total / GIB + RESERVED_GIB
+    try:
+        found = estimate(run, setting, ranks)
+    except XtuneError as error:
+        yield Finding("memory", "unknown", str(error))
+        yield Finding("disk", "unknown", f"{in_bytes(free_disk(work_dir))} free at {work_dir}")
+        return
+    yield memory(found, setting)
+    yield from disk(found.run, found.needed.trained, work_dir)
+
+
+def memory(found: Estimate, setting: Setting) -> Finding:
+    run, needed, have = found.run, found.needed, setting.gpu_gib
+    each = found.memory.total / GIB + RESERVED_GIB
     told = f"about {each:.1f} GiB, {have:.1f} GiB are free on {device_name()}"
     if each <= have:
         return Finding("memory", "ok", told)
@@ -162,18 +168,18 @@ def memory(run: Run, trained: int | None, ranks: int) -> Finding:
     )
 
 
-def disk(run: Run, trained: int | None, work_dir: Path) -> Iterator[Finding]:
+def disk(run: Run, trained: int, work_dir: Path) -> Iterator[Finding]:
     """Room for the checkpoints, and for what has to be downloaded first."""
     config = run.config
     kept = config.checkpoint.keep + 1 + config.checkpoint.best
-    checkpoint = checkpoint_bytes(trained or run.model.parameters, run.optimizer)
+    checkpoint = checkpoint_bytes(trained, run.optimizer)
     wanted = [(work_dir, kept * checkpoint, f"{kept} checkpoints")]
     if not is_local(config.model.path):
         from huggingface_hub.constants import HF_HUB_CACHE
 
         wanted.append((Path(HF_HUB_CACHE), 2.0 * run.model.parameters, "the download"))
     for folder, size, purpose in wanted:
-        free = shutil.disk_usage(existing(folder)).free
+        free = free_disk(folder)
         told = f"{in_bytes(size)} for {purpose}, {in_bytes(free)} free at {folder}"
         if size > free:
             yield Finding("disk", "error", f"{told}: free some, or choose another place")
@@ -181,27 +187,20 @@ def disk(run: Run, trained: int | None, work_dir: Path) -> Iterator[Finding]:
             yield Finding("disk", "ok", told)
 
 
-def existing(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+def free_disk(folder: Path) -> int:
+    """Bytes that are free for a folder, or where the nearest one above it is that is there."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.isdir(place))
+    return shutil.disk_usage(there).free
 
 
 def unusable(work_dir: Path) -> str:
     """Why nothing can be written to the work dir; empty where it can."""
-    place = next(place for place in (work_dir.absolute(), *work_dir.absolute().parents) if place.exists())
+    place = next(place for place in (work_dir.absolute(), *work_dir.absolute().parents) if os.path.exists(place))
     if not place.is_dir():
         return f"{work_dir} cannot be made: got a file, {place}; choose another --work-dir"
     if not os.access(place, os.W_OK):
         return f"{work_dir} cannot be written to: got {place}, which is read-only; choose another --work-dir"
     return ""
-
-
-def count_trained(run: Run) -> int | None:
-    """How many weights will be trained; None where the model's sizes are not known."""
-    try:
-        return trained_parameters(run.model.config, run.tuning)
-    except ConfigError:
-        return None
 
 
 def weights(run: Run) -> Finding:

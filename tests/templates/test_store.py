@@ -24,9 +24,9 @@ def test_a_folder_without_a_template(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "chat template file is not JSON: got {path}: Expecting property name enclosed in double quotes: "
-              "line 1 column 2 (char 1); mend it"),
-        ("[]", "{path}: a chat template is an object of fields: got list; mend it"),
+        ("{", "chat template `{path}` is broken JSON: got Expecting property name enclosed in double quotes at line 1, "
+              "column 2; write the file again, or give another one"),
+        ("[]", "{path}: a chat template is an object of fields: got []; write one with user"),
         ('{"usr": ""}', "{path}: unknown field of a chat template: got 'usr'; did you mean user?"),
         ('{"user": 1}', "{path}: user should be a string: got 1; change it"),
         ('{"user": "{text}", "tool": 1}', "{path}: tool should be a string or null: got 1; change it"),
@@ -56,7 +56,7 @@ def test_a_wrong_file_is_told(tmp_path, text, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match=r"chat template file cannot be read: got .*none.json; No such file"):
+    with pytest.raises(ConfigError, match=r"chat template `.*none.json` cannot be read: No such file"):
         load_template(tmp_path / "none.json")
 
 

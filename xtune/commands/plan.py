@@ -24,36 +24,33 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from xtune.commands.console import quiet_libraries
-    from xtune.estimate.memory import on_each, trained_parameters
-    from xtune.estimate.plan import advice, fits, need, planned, setting_of, with_own_sizes
+    from xtune.errors import XtuneError
+    from xtune.estimate.plan import advice, estimate, fits, planned, setting_of
     from xtune.resolve import resolve
 
     quiet_libraries()
-    found = with_own_sizes(resolve(config_from(args)))
-    config, spec = found.config, found.model
-    setting = setting_of(config, args.gpus, args.gpu_memory, found.objective.sequences)
-    trained = trained_parameters(spec.config, found.tuning)
-    needed = need(spec, found.tuning, found.quantization, trained, found.optimizer, setting)
-    memory = on_each(needed.memory, found.distributed, max(1, args.gpus), found.quantization)
+    found, gpus = resolve(config_from(args)), max(1, args.gpus)
+    setting = setting_of(found.config, args.gpus, args.gpu_memory, found.objective.sequences)
+    print(f"{found.config.model.path}, {found.config.tuning.name}")
+    try:
+        found, needed, memory = estimate(found, setting, gpus)
+    except XtuneError as error:
+        print(f"parameters  unknown: {error}")
+        print_data(found, None, gpus)
+        return 0
     print_parameters(found, needed)
     print_memory(memory, needed, setting)
-    print_work(found, needed, max(1, args.gpus))
+    print_work(found, needed, gpus)
     print_fits(found, setting)
     if not fits(memory, args.gpu_memory):
         print(f"\nIt does not fit into {args.gpu_memory:g} GiB. What helps:")
-        print(
-            "".join(
-                f"  {line}\n"
-                for line in advice(needed, setting, found.quantization, planned(found.components.strategies))
-            ),
-            end="",
-        )
+        cures = advice(needed, setting, found.quantization, planned(found.components.strategies))
+        print("".join(f"  {line}\n" for line in cures), end="")
     return 0
 
 
 def print_parameters(run: Run, needed: Need) -> None:
     total = run.model.parameters
-    print(f"{run.model.path}, {run.config.tuning.name}")
     print(f"parameters  {total:,} in all, {needed.trained:,} trained ({needed.trained / total:.2%} of the model's)")
 
 
@@ -83,7 +80,7 @@ def print_work(run: Run, needed: Need, gpus: int) -> None:
     print_data(run, each, gpus)
 
 
-def print_data(run: Run, flops: float, gpus: int) -> None:
+def print_data(run: Run, flops: float | None, gpus: int) -> None:
     """Rows, tokens, steps and work of an epoch, where tokenizer and data are on this machine."""
     from xtune.data.schedule import Plan
     from xtune.errors import XtuneError
@@ -102,7 +99,8 @@ def print_data(run: Run, flops: float, gpus: int) -> None:
     except XtuneError as error:
         print(f"data        cannot be prepared: {error}")
         return
-    print(f"            {flops * report.tokens / 1e15:.3f} PFLOPs an epoch")
+    if flops is not None:
+        print(f"            {flops * report.tokens / 1e15:.3f} PFLOPs an epoch")
     print(f"data        {report.read:,} rows, {report.trained:,} trained")
     print(f"            {report.tokens:,} tokens, {report.learnt:,} learnt")
     print(f"            {steps:,} steps on {gpus} device{'s' if gpus > 1 else ''}")

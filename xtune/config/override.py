@@ -33,7 +33,7 @@ def parse_value(text: str) -> Any:
         return _WORDS[text.strip().lower()]
     try:
         return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except Exception:  # SyntaxError for most texts, and what a literal too deep, too long or of unhashable keys raises
         bare_list = re.fullmatch(r"\s*\[([^\[\]{}()'\"]*)\]\s*", text)
         if bare_list:
             return [parse_value(item.strip()) for item in bare_list[1].split(",") if item.strip()]

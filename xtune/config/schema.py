@@ -17,7 +17,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
-PositiveInt = Annotated[int, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Fractions = Annotated[
     tuple[Fraction, Fraction], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
@@ -77,7 +77,9 @@ class OptimizerSettings(Settings):
 class ScheduleSettings(Settings):
     name: str = Field(default="cosine", description="registry name: how the learning rate falls after warm-up")
     warmup_ratio: Fraction = Field(default=0.0, description="share of the steps in which it rises from 0")
-    warmup_steps: Annotated[int, Field(ge=0)] | None = Field(default=None, description="takes the place of the ratio")
+    warmup_steps: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+        default=None, description="takes the place of the ratio"
+    )
     min_lr: float = Field(default=0.0, ge=0, description="learning rate that it falls to")
 
 
@@ -128,7 +130,7 @@ class Config(Settings):
         default="auto", description="registry name, alone or with the options of that strategy"
     )
     data: Annotated[list[DataSettings], Field(min_length=1)]
-    max_length: PositiveInt = Field(default=2048, description="tokens a sample, and a pack, may have")
+    max_length: PositiveInt = Field(default=2048, le=2**24, description="tokens a sample, and a pack, may have")
     pack: bool = Field(default=True, description="join several rows to packs of max_length tokens")
     too_long: Literal["drop_turns", "truncate", "error"] = Field(
         default="drop_turns", description="what becomes of conversations of more than max_length tokens"

@@ -14,8 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from typing_extensions import TypedDict
+
 from xtune.atomic import file_digest, text_digest, whole_folder
 from xtune.errors import DataError
+from xtune.foreign import read_json
 from xtune.paths import cache_root
 
 INDEX = "index.json"
@@ -28,6 +31,18 @@ class Entry(NamedTuple):
     folder: Path
     bytes: int
     about: dict[str, Any]
+
+
+class Content(TypedDict):
+    """The size and the digest of each file, and what the builder said."""
+
+    files: dict[str, list[int | str]]
+    about: dict[str, Any]
+
+
+class Index(TypedDict):
+    check: str
+    entry: Content
 
 
 def data_root() -> Path:
@@ -62,7 +77,7 @@ def cached(root: Path, key: str, build: Callable[[Path], dict[str, Any]]) -> Pat
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder of prepared data, by the size and content of every file; None where nothing is."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = _index(folder)
         if index["check"] != text_digest(_canonical(index["entry"])):
             return f"{INDEX} was changed"
         for name, (size, digest) in index["entry"]["files"].items():
@@ -70,15 +85,19 @@ def damage(folder: Path) -> str | None:
                 return f"{name} has {found} bytes, expected {size}"
             if file_digest(folder / name) != digest:
                 return f"the content of {name} was changed"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{type(error).__name__}: {error}"
+    except (OSError, DataError) as error:
+        return str(error)
     return None
+
+
+def _index(folder: Path) -> Any:
+    return read_json(folder / INDEX, what="index of prepared data", error=DataError, shape=Index)
 
 
 def about(folder: Path) -> dict[str, Any]:
     """What the builder of a whole folder said of it."""
-    entry: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))["entry"]["about"]
-    return entry
+    told: dict[str, Any] = _index(folder)["entry"]["about"]
+    return told
 
 
 def entries(root: Path) -> list[Entry]:
@@ -90,7 +109,7 @@ def entries(root: Path) -> list[Entry]:
                 size = sum(file.stat().st_size for file in folder.iterdir())
                 try:
                     told = about(folder)
-                except (OSError, ValueError, KeyError):
+                except DataError:
                     told = {}
                 found.append((folder.stat().st_mtime, Entry(folder, size, told)))
     return [entry for _, entry in sorted(found, key=lambda pair: pair[0], reverse=True)]

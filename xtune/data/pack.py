@@ -47,6 +47,7 @@ def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> Layout:
     """
     if len(lengths) and int(lengths.max()) > capacity:
         raise ValueError(f"a sample of {int(lengths.max())} tokens does not fit a pack of {capacity}")
+    capacity = min(capacity, int(lengths.sum()))  # no pack can have more, and a list is kept for each length
     longest_first = np.argsort(-lengths.astype(np.int64), kind="stable")
     pack_of = np.empty(len(lengths), dtype=np.int64)
     packs_with: list[list[int]] = [[] for _ in range(capacity + 1)]  # by the space they have left

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xtune.distributed.parallel import Distributed
-from xtune.estimate.memory import GIB, Memory, activations, frozen_bytes, logits, on_each, state
+from xtune.errors import ModelError
+from xtune.estimate.memory import GIB, Memory, activations, frozen_bytes, logits, on_each, state, trained_parameters
+from xtune.foreign import foreign, read_json
 from xtune.models.count import head_dim, used_parameters
 from xtune.optimizers.optimizer import Optimizer
 from xtune.paths import is_local, packaged
@@ -25,6 +26,10 @@ SIZES_GIB = (8, 16, 24, 40, 80)
 """Usual GPUs."""
 RESERVED_GIB = 1.0
 """What the libraries take beside tensors: CUDA's context and workspaces, or on a CPU the process itself."""
+
+
+MOST_BYTES = 2.0**60
+"""More than any cluster has: an estimate beyond it comes from sizes that make no sense."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,37 @@ class Need:
     checkpointing: bool
 
 
+class Estimate(NamedTuple):
+    """A run with the sizes of its own model, what that needs on one device, and the memory on each of several."""
+
+    run: Run
+    needed: Need
+    memory: Memory
+
+
+def estimate(run: Run, setting: Setting, devices: int) -> Estimate:
+    """What a run takes on `devices`.
+
+    Raises ModelError or ConfigError where its sizes are not known, or are such that nobody can reckon with them. That
+    is for those to tell who ask; it keeps no run from training.
+    """
+    hint = "train one step to see what it takes (train.max_steps=1)"
+    with foreign(f"the size of {run.config.model.path} cannot be estimated", ModelError, hint):
+        run = with_own_sizes(run)
+        trained = trained_parameters(run.model.config, run.tuning)
+        needed = need(run.model, run.tuning, run.quantization, trained, run.optimizer, setting)
+        memory = on_each(needed.memory, run.distributed, devices, run.quantization)
+        if not 0 < memory.total < MOST_BYTES:
+            raise ValueError(f"its sizes give {memory.total:.1e} bytes")
+        return Estimate(run, needed, memory)
+
+
 def with_own_sizes(run: Run) -> Run:
     """The run with the sizes of the model that lies in a folder here, which may be another than the config's."""
     folder = Path(packaged(run.config.model.path)) if is_local(run.config.model.path) else None
     if folder is None or not (folder / "config.json").is_file():
         return run
-    try:
-        own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError:  # of_tokenizer tells
-        return run
+    own = read_json(folder / "config.json", what="model config", error=ModelError, lenient=True)
     found = {name: own.get(name, value) for name, value in run.model.config.items()}
     parameters = 0 if found else run.model.parameters
     return replace(run, model=replace(run.model, path=str(folder), config=found, parameters=parameters))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from xtune.errors import ConfigError, suggestion
+from xtune.foreign import read_json
 from xtune.templates.template import ChatTemplate
+from xtune.text import shown
 
 if TYPE_CHECKING:
     from xtune.registry import Registry
@@ -33,13 +35,7 @@ def load_template(place: str | Path) -> ChatTemplate | None:
         path = path / TEMPLATE_FILE
         if not path.is_file():
             return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"chat template file cannot be read: got {path}; {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"chat template file is not JSON: got {path}: {error}; mend it") from error
-    return template_from(values, str(path))
+    return template_from(read_json(path, what="chat template", error=ConfigError, shape=Any), str(path))
 
 
 def template_values(template: ChatTemplate) -> dict[str, Any]:
@@ -52,13 +48,15 @@ def template_values(template: ChatTemplate) -> dict[str, Any]:
 def template_from(values: Any, where: str) -> ChatTemplate:
     """The template of JSON values; `where` is named in errors."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: a chat template is an object of fields: got {type(values).__name__}; mend it")
+        raise ConfigError(f"{where}: a chat template is an object of fields: got {shown(values)}; write one with user")
     kinds = get_type_hints(ChatTemplate)
     for name, value in values.items():
         if name not in kinds:
-            raise ConfigError(f"{where}: unknown field of a chat template: got {name!r}; {suggestion(name, kinds)}")
+            raise ConfigError(
+                f"{where}: unknown field of a chat template: got {shown(name)}; {suggestion(name, kinds)}"
+            )
         if not _fits(value, kinds[name]):
-            raise ConfigError(f"{where}: {name} should be {_told(kinds[name])}: got {value!r}; change it")
+            raise ConfigError(f"{where}: {name} should be {_told(kinds[name])}: got {shown(value)}; change it")
     if "user" not in values:
         raise ConfigError(f"{where}: a chat template needs the field user; add it, with {{text}} where the text goes")
     fitting: dict[str, Any] = {

@@ -23,7 +23,7 @@ class Lora(Tuning):
 
     freezes_base: ClassVar[bool] = True
 
-    rank: int = Field(default=64, gt=0, description="inner dimension of an adapter")
+    rank: int = Field(default=64, gt=0, le=2**16, description="inner dimension of an adapter")
     alpha: float = Field(default=16, gt=0, description="an adapter's output is scaled by alpha / rank")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="on an adapter's input, while training")
     targets: Literal["all-linear"] | list[str] = Field(
