@@ -197,7 +197,7 @@ def test_numbers_of_many_digits_are_text_or_one_line(digits: int, tmp_path: Path
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (gzip.compress(ROW), "x.jsonl is no text: it is gzip: add .gz to its name"),
+        (gzip.compress(ROW, mtime=0), "x.jsonl is no text: it is gzip: add .gz to its name"),
         (b"PK\x03\x04rest", "x.jsonl is no text: it is a zip archive or a workbook: unpack it, or name it .xlsx"),
         (b"\x28\xb5\x2f\xfdrest", "x.jsonl is no text: it is Zstandard: unpack it, or compress it with gzip (.gz)"),
         (b"\xfd7zXZ\x00rest", "x.jsonl is no text: it is xz: unpack it, or compress it with gzip (.gz)"),
