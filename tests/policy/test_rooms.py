@@ -77,6 +77,12 @@ def test_a_room_uses_only_rooms_above_it(path):
     assert not below, f"{path.relative_to(ROOT)} uses {', '.join(sorted(below))}: it stands below {room} in the order"
 
 
+def test_the_wheel_takes_every_folder():
+    """setuptools finds packages by their __init__.py: a folder without one runs from the source tree alone."""
+    folders = {path.parent for path in ROOT.rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
 def test_every_room_has_its_place():
     assert {room_of(path) for path in FILES} <= ORDER.keys()
 
