@@ -37,11 +37,12 @@ class Conversation:
     """The turns of one row, in order. A system turn, where there is one, comes first.
 
     Plain text (continued pre-training) is a single assistant turn: Conversation((Turn("assistant", text),)), with
-    `plain` set, which is rendered without any chat template.
+    `plain` set, which is rendered without any chat template. `unread` names what the row holds and nothing reads.
     """
 
     turns: tuple[Turn, ...]
     plain: bool = False
+    unread: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "turns", tuple(self.turns))

@@ -100,7 +100,7 @@ def test_text_parts_are_joined_by_lines() -> None:
         ),
         (
             messages(("user", "a"), ("assistant", "b", {"loss": "yes"})),
-            "column 'messages, message 2': loss and weight should be true, false, 0 or 1: "
+            "column 'messages, message 2': loss, weight and train should be true, false, 0 or 1: "
             "got text, 'yes'; mend the row",
         ),
         (

@@ -36,7 +36,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 class Checked:
     """What became of the rows: those that gave a conversation are counted, of the others the lines to print are kept.
 
-    Only the first SHOWN lines of each kind are kept; `empty` and `bad` count all. `pairs` of the good ones are
+    Only the first SHOWN lines of each kind are kept; `empty` and `bad` count all. `unread` are keys that nothing reads,
+    and the first row of each. `pairs` of the good ones are
     preference pairs.
     """
 
@@ -44,6 +45,7 @@ class Checked:
     pairs: int = 0
     empty: int = 0
     bad: int = 0
+    unread: dict[str, str] = field(default_factory=dict)
     empty_rows: list[str] = field(default_factory=list)
     bad_rows: list[str] = field(default_factory=list)
 
@@ -55,6 +57,7 @@ class Checked:
         elif getattr(found, "chosen", found).turns:
             self.good += 1
             self.pairs += hasattr(found, "chosen")
+            self.unread |= {name: where for part in found.parts for name in part.unread if name not in self.unread}
         else:
             self.empty += 1
             self.empty_rows += [where][: SHOWN - len(self.empty_rows)]
@@ -83,6 +86,8 @@ def run(args: Namespace) -> int:
     )
     if checked.pairs:
         print("these are preference pairs, which nothing learns from yet: train with the mapper's option take=chosen")
+    if checked.unread:
+        print("keys not read: " + ", ".join(f"{name} ({where})" for name, where in sorted(checked.unread.items())))
     if not checked.good:
         which = f"none of the first {GIVE_UP:,} rows" if checked.bad + checked.empty == GIVE_UP else "no row"
         print(f"{which} gives a conversation: choose another --mapper, or name the columns with --options")

@@ -163,6 +163,7 @@ def _take(found: Row, where: str, feed: Feed, choice: Choice, batch: list[Mapped
     if not outcome.is_kept:
         report.drop(outcome, where)
         return
+    report.pass_over({name for part in found.parts for name in part.unread}, where)
     batch.append(Mapped(found if feed.system is None else with_system(found, feed.system), where, copies, held_out))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
 EXAMPLES = 3  # kept of each reason
 REASONS = 20  # told apart; what comes later is counted together
 OTHER = "other reasons"
+NOT_READ = "keys not read"
 
 
 @dataclass
 class Report:
     """What became of the rows. `read` = `trained` + `held_out` + the sum of `dropped`, always.
 
-    `changed` counts rows that are trained on but were made to fit ("shortened", "truncated"). Weights repeat rows:
-    `samples` counts those of one epoch, and so do `tokens`, `learnt` (tokens with a label) and `packs`.
+    `changed` counts rows that are trained on but were made to fit ("shortened", "truncated"), `unread` those that hold
+    something which nothing reads, by its name. Weights repeat rows: `samples` counts those of one epoch, and so do
+    `tokens`, `learnt` (tokens with a label) and `packs`.
     """
 
     read: int = 0
@@ -31,6 +34,7 @@ class Report:
     dropped: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
+    unread: dict[str, int] = field(default_factory=dict)
     samples: int = 0
     tokens: int = 0
     learnt: int = 0
@@ -69,6 +73,13 @@ class Report:
         """Counts one row that was made to fit."""
         self.changed[how] = self.changed.get(how, 0) + 1
 
+    def pass_over(self, names: Iterable[str], example: str) -> None:
+        """Counts one row that is trained on without what it holds under `names`."""
+        for name in names:
+            if name in self.unread or len(self.unread) < REASONS:
+                self.unread[name] = self.unread.get(name, 0) + 1
+                self.examples.setdefault(NOT_READ, [example])
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, `fill` among them."""
         return {**asdict(self), "fill": self.fill}
@@ -88,6 +99,9 @@ class Report:
             rows.append(("held out", f"{self.held_out:,}", share(self.held_out, self.read)))
         for reason, count in sorted(self.dropped.items(), key=lambda item: -item[1]):
             rows.append((f"dropped: {reason}", f"{count:,}", self.examples[reason][0]))
+        if self.unread:
+            names = ", ".join(f"{name} {count:,}" for name, count in sorted(self.unread.items()))
+            rows.append((NOT_READ, f"{len(self.unread)}", f"{names}; first in {self.examples[NOT_READ][0]}"))
         if self.samples != self.trained:
             rows.append(("samples an epoch", f"{self.samples:,}", "rows times their weight"))
         rows.append(("tokens", f"{self.tokens:,}", ""))
@@ -109,7 +123,9 @@ class Report:
         table.add_column(style="dim")
         for what, count, remark in self.lines():
             table.add_row(
-                Text(visible(what), style="yellow" if what.startswith("dropped") else ""), count, Text(visible(remark))
+                Text(visible(what), style="yellow" if what.startswith(("dropped", NOT_READ)) else ""),
+                count,
+                Text(visible(remark)),
             )
         return table
 

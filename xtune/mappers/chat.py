@@ -9,7 +9,7 @@ from xtune.conversation import Conversation, Turn
 from xtune.errors import DataError
 from xtune.mappers.columns import EMPTY, Row, blank, describe, items, optional_text, text
 from xtune.mappers.message_text import text_of
-from xtune.mappers.messages import flag, from_messages
+from xtune.mappers.messages import LEARN, NOTHING, flag, from_messages
 
 
 def openai(
@@ -22,10 +22,11 @@ def openai(
 ) -> Conversation:
     """Messages as in OpenAI's API: role (system, developer, user, assistant, tool, function) and content.
 
-    `loss` or `weight` of a message decides whether it is learnt. `reasoning_content` of an answer stands before it,
-    between <think> and </think>. `system` is a column with the system message of messages that have none, as in
-    Anthropic's API. See `messages.from_messages` for what is joined and left out. Tool definitions (`tools`, and the
-    older `functions`) and calls that are not text are refused: no template writes them.
+    `loss`, `weight` or `train` of a message decides whether it is learnt. `reasoning_content`, `reasoning` or
+    `thinking` of an answer stands before it, between <think> and </think>. `system` is a column with the system
+    message of messages that have none, as in Anthropic's API. See `messages.from_messages` for what is joined and left
+    out. Tool definitions (`tools`, and the older `functions`) and calls that are not text are refused: no template
+    writes them.
 
     >>> openai({"messages": [{"role": "system", "content": "Be brief."},
     ...                      {"role": "user", "content": "Capital of Peru?"},
@@ -81,8 +82,12 @@ def conversation(row: Row, *, column: str = "conversation") -> Conversation:
     if len(messages) == 2 and "input" in exchanges[0] and not messages[0]["content"]:
         written = messages[1]["content"].strip()
         learn = flag(messages[1], f"{column}, turn 1")
-        return Conversation((Turn("assistant", written, learn),), plain=True) if written else EMPTY
+        unread = frozenset(messages[1]) - {"role", "content", *LEARN}
+        return Conversation((Turn("assistant", written, learn),), plain=True, unread=unread) if written else EMPTY
     return from_messages(messages, column)
+
+
+_EXCHANGE = {"system", "input", "output", "human", "assistant", "instruction", "role", "from"}
 
 
 def _exchange(exchange: Any, where: str) -> list[dict[str, Any]]:
@@ -97,10 +102,11 @@ def _exchange(exchange: Any, where: str) -> list[dict[str, Any]]:
             f"write it into {asked}"
         )
     system = [{"role": "system", "content": exchange["system"]}] if exchange.get("system") else []
+    others = {name: value for name, value in exchange.items() if name not in _EXCHANGE and value not in NOTHING}
     return [
         *system,
         {"role": "user", "content": question},
-        {"role": "assistant", "content": answer, "loss": exchange.get("output_with_loss")},
+        {**others, "role": "assistant", "content": answer},
     ]
 
 

@@ -11,6 +11,9 @@ from xtune.mappers.columns import as_text, blank, describe
 _KEYS = ("content", "value", "text")
 """What data call the text of a message."""
 
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""What data call the reasoning before an answer."""
+
 
 def text_of(message: Mapping[str, Any], key: str, where: str) -> str:
     """The text under `key`; text parts stand on lines of their own. None is empty, a key that is not there is refused.
@@ -37,18 +40,22 @@ def _part(part: Any, where: str) -> str:
     return text_of(part, "text", where)
 
 
-def with_reasoning(reasoning: Any, answer: str, where: str) -> str:
+def with_reasoning(reasoning: Mapping[str, Any], answer: str, where: str) -> str:
     """The answer with its reasoning before it, between <think> and </think>, as templates with `thinking` read it.
 
-    Raises DataError where either has these tags already: it would not be clear where the answer begins.
+    `reasoning` is what a message has under names of REASONING. Raises DataError where they differ, and where reasoning
+    or answer has these tags already: it would not be clear where the answer begins.
     """
-    thought = as_text(reasoning, f"{where}, reasoning_content")
+    thoughts = {name: as_text(value, f"{where}, {name}") for name, value in reasoning.items()}
+    name, thought = next(iter(thoughts.items()))
+    if any(other != thought for other in thoughts.values()):
+        raise DataError(f"column {where!r} has several reasonings, which differ: got {', '.join(thoughts)}; keep one")
     if blank(thought):
         return answer
     for text in (thought, answer):
         if "<think>" in text or "</think>" in text:
             raise DataError(
-                f"column {where!r} has reasoning_content and <think> or </think> in its text: got {describe(text)}; "
-                "keep the reasoning in one of them, without the tags in reasoning_content"
+                f"column {where!r} has {name} and <think> or </think> in its text: got {describe(text)}; "
+                f"keep the reasoning in one of them, without the tags in {name}"
             )
     return f"<think>\n{thought}\n</think>\n\n{answer}"

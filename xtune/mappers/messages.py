@@ -7,7 +7,7 @@ from typing import Any
 from xtune.conversation import Conversation, Turn
 from xtune.errors import DataError, suggestion
 from xtune.mappers.columns import EMPTY, blank, describe
-from xtune.mappers.message_text import text_of, with_reasoning
+from xtune.mappers.message_text import REASONING, text_of, with_reasoning
 
 ROLES = {
     "system": "system", "developer": "system",
@@ -19,24 +19,45 @@ ROLES = {
 """What data call the speakers, and the role of the turn."""
 
 _FLAGS = {None: None, 0: False, 1: True}  # 0 and 1 are also False and True, 0.0 and 1.0
+LEARN = ("loss", "weight", "train", "output_with_loss")
+"""What data call whether a message is to be learnt."""
+
+_REFUSED = {
+    "tool_calls": "which no template writes; write the call as text in content",
+    "function_call": "which no template writes; write the call as text in content",
+    "train_detail": "which says what is learnt of a text; set train for the whole message, or split it",
+    "training_detail": "which says what is learnt of a text; set train for the whole message, or split it",
+    "loss_scale": "which weighs a loss; set loss to true or false",
+    **dict.fromkeys(
+        ("image", "images", "image_url", "video", "videos", "audio", "audios"),
+        "and xtune trains on text only; leave such rows out",
+    ),
+}
+"""Keys of a message that would change what is trained, and what to do in their place."""
+
+NOTHING: tuple[Any, ...] = (None, "", [], {})
+"""What tables and APIs fill keys with that a message does not have."""
 
 
 def from_messages(messages: list[Any], column: str, system: str = "") -> Conversation:
-    """The Conversation of a list of messages: {role, content} or {from, value}, each with `loss` or `weight` or not.
+    """The Conversation of a list of messages: {role, content} or {from, value}, each with `loss` (or `weight`, or
+    `train`) or not.
 
     Messages of one speaker in a row are joined with a blank line (tools' results stay apart). An answer before the
     first question, and what follows the last answer, are left out: nothing could be learnt from them. `system` is the
-    system message of a list that has none. An answer without text is context, never learnt. The `reasoning_content`
-    of an answer stands before it, between <think> and </think>.
+    system message of a list that has none. An answer without text is context, never learnt. The reasoning of
+    an answer (`reasoning_content`, `reasoning` or `thinking`) stands before it, between <think> and </think>. Other
+    keys with something in them are named in the conversation's `unread`.
 
     Raises DataError that names the message, from 1, for an unknown role, a content that is missing or not text, a tool
     call that is not text, a system message after the first turn, joined answers of which only some are to be learnt,
     and one that is joined to the answer before and has reasoning.
     """
     turns: list[Turn] = []
+    unread: set[str] = set()
     for number, message in enumerate(messages, 1):
         where = f"{column}, message {number}"
-        turn = _turn(message, where)
+        turn = _turn(message, where, unread)
         last = turns[-1] if turns else None
         if last and last.role == turn.role and turn.role != "tool":
             turns[-1] = _joined(last, turn, where)
@@ -53,14 +74,14 @@ def from_messages(messages: list[Any], column: str, system: str = "") -> Convers
         return EMPTY
     if system and turns[0].role != "system":
         turns.insert(0, Turn("system", system))
-    return Conversation(tuple(turns))
+    return Conversation(tuple(turns), unread=frozenset(unread))
 
 
 def _asked(turns: list[Turn]) -> bool:
     return any(turn.role == "user" for turn in turns)
 
 
-def _turn(message: Any, where: str) -> Turn:
+def _turn(message: Any, where: str, unread: set[str]) -> Turn:
     if type(message) is not dict:
         raise DataError(f"column {where!r} should be an object: got {describe(message)}; give role and content")
     speaker, key = ("from", "value") if message.get("from") is not None else ("role", "content")
@@ -69,31 +90,39 @@ def _turn(message: Any, where: str) -> Turn:
     if role is None:
         advice = suggestion(name[:40], ROLES) if isinstance(name, str) else "give it role (or from), such as user"
         raise DataError(f"column {where!r} has no known role: got {describe(name)}; {advice}")
-    if message.get("tool_calls") or message.get("function_call"):
-        raise DataError(f"column {where!r} has tool_calls, which no template writes; write the call as text in content")
-    text = text_of(message, key, where)
     learn = None
-    if "loss" in message or "weight" in message:
+    reasoning: dict[str, Any] = {}
+    if len(message) > 2:
+        for other, value in message.items():
+            if other in (speaker, key) or value in NOTHING:
+                continue
+            if cure := _REFUSED.get(other):
+                raise DataError(f"column {where!r} has {other}, {cure}")
+            if other in REASONING and role == "assistant":
+                reasoning[other] = value
+            elif other not in LEARN:
+                unread.add(other)
         learn = flag(message, where)
+    text = text_of(message, key, where)
     if role == "assistant":
         if blank(text):
             learn = False
-        elif message.get("reasoning_content"):
-            text = with_reasoning(message["reasoning_content"], text, where)
+        elif reasoning:
+            text = with_reasoning(reasoning, text, where)
     return Turn(role, text, learn)
 
 
 def flag(message: dict[str, Any], where: str) -> bool | None:
     """Whether the data say that a message is to be learnt; None where they say nothing. Raises DataError."""
-    value = message.get("loss")
-    if value is None:
-        value = message.get("weight")
-    try:
-        return _FLAGS[value]
-    except (KeyError, TypeError):
-        raise DataError(
-            f"column {where!r}: loss and weight should be true, false, 0 or 1: got {describe(value)}; mend the row"
-        ) from None
+    said = [value for name in LEARN if (value := message.get(name)) is not None]
+    for value in said:
+        if not isinstance(value, (bool, int, float)) or value not in _FLAGS:
+            should = "loss, weight and train should be true, false, 0 or 1"
+            raise DataError(f"column {where!r}: {should}: got {describe(value)}; mend the row")
+    flags = {_FLAGS[value] for value in said} or {None}
+    if len(flags) > 1:
+        raise DataError(f"column {where!r}: loss, weight and train differ: got {describe(said)}; keep one of them")
+    return flags.pop()
 
 
 def _joined(first: Turn, second: Turn, where: str) -> Turn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from xtune.conversation import Conversation, Preference, Turn
+from xtune.conversation import Conversation, Preference
 from xtune.errors import DataError
 from xtune.mappers.columns import EMPTY, Row, missing, optional_text
 from xtune.mappers.messages import from_messages
@@ -79,4 +79,4 @@ def _context(conversation: Conversation, shared: int) -> Conversation:
         replace(turn, learn=False) if index < shared and turn.role == "assistant" else turn
         for index, turn in enumerate(conversation.turns)
     ]
-    return Conversation(tuple[Turn, ...](turns))
+    return replace(conversation, turns=tuple(turns))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xtune.registry import ConfigRegistry, Registry
 
 PROJECT = "xtune"
-API_VERSION = "1.5"
+API_VERSION = "1.6"
 """Of the hooks and the public API. A changed or removed signature raises the first number, an added one the second."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
