@@ -246,7 +246,7 @@ def test_converting_one_that_is_deleted_meanwhile_is_one_line(work_dir, quiet, t
         shutil.rmtree(work_dir / "checkpoints")
         raise FileNotFoundError("it is gone")
 
-    monkeypatch.setattr(convert.shutil, "copy2", slow)
+    monkeypatch.setattr(convert.shutil, "copyfile", slow)
     with pytest.raises(CheckpointError, match="step_18 was deleted while it was read, by a run that goes on; give the"):
         convert.pth_to_hf(tiny_config(LORA), work_dir, tmp_path / "out")
     assert not (tmp_path / "out").exists()
