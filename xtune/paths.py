@@ -95,5 +95,5 @@ def cache_root() -> Path:
     """The folder of everything that can be made again: $XTUNE_CACHE, or xtune below the user's cache folder."""
     chosen = os.environ.get("XTUNE_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "xtune"
+        return Path(os.path.expanduser(chosen))
+    return Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"), "xtune")

@@ -250,3 +250,125 @@ def test_the_cache_command(
     assert "cleared 1 prepared data set" in capsys.readouterr().out
     assert main(["cache", "list"]) == 0
     assert "0 prepared data sets" in capsys.readouterr().out
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "deleted": Path.unlink,
+    "empty": lambda file: file.write_bytes(b""),
+    "noise": lambda file: file.write_bytes(bytes(range(256))),
+    "null": lambda file: file.write_text("null"),
+    "a list": lambda file: file.write_text("[]"),
+    "deep": lambda file: file.write_text("[" * 100_000),
+    "other types": lambda file: file.write_text(
+        '{"check": "", "entry": {"files": {}, "about": {"report": 1, "data": 5}}}'
+    ),
+    "one bit": lambda file: file.write_bytes(bytes([file.read_bytes()[0] ^ 1, *file.read_bytes()[1:]])),
+    "figures": lambda file: file.write_bytes(file.read_bytes().replace(b'"trained"', b'"train"')),
+    "a folder": lambda file: (file.unlink(), file.mkdir()),
+    "a link to itself": lambda file: (file.unlink(), file.symlink_to(file.name)),
+    "a dead link": lambda file: (file.unlink(), file.symlink_to("nothing")),
+    "a FIFO": lambda file: (file.unlink(), os.mkfifo(file)),
+}
+
+
+@pytest.mark.parametrize("harm", DAMAGES)
+@pytest.mark.parametrize("name", ["index.json", "samples.arrow", "packs.npz"])
+def test_whatever_is_damaged_is_listed_prepared_again_and_cleared(
+    name: str,
+    harm: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    encoder: Callable[..., Encoder],
+    write: Callable[..., Path],
+) -> None:
+    monkeypatch.setenv("XTUNE_CACHE", str(tmp_path / "cache"))
+    feed = Feed(open_source(write(ROWS)), question)
+    before = prepare([feed], encoder())
+    DAMAGES[harm](tmp_path / "cache" / "data" / before.dataset.key / name)
+    assert main(["cache", "list"]) == 0
+    assert "1 prepared data set" in capsys.readouterr().out
+    again = prepare([feed], encoder())
+    assert again.report == before.report and damage(tmp_path / "cache" / "data" / again.dataset.key) is None
+    DAMAGES[harm](tmp_path / "cache" / "data" / before.dataset.key / name)
+    assert main(["cache", "clear"]) == 0
+    assert "cleared 1 prepared data set" in capsys.readouterr().out
+
+
+def test_nothing_else_is_listed_or_cleared(tmp_path: Path) -> None:
+    cached(tmp_path, "key", build)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").touch()
+    (tmp_path / "photos" / "index.json").write_text("{}")
+    (tmp_path / "linked").symlink_to(tmp_path / "photos")
+    assert [entry.folder.name for entry in entries(tmp_path)] == ["key"]
+    assert clear(tmp_path)[0] == 1 and (tmp_path / "photos" / "one.jpg").exists()
+
+
+@pytest.mark.parametrize("place", ["x" * 300, "file/cache", "loop", "~nobody_has_this_name/x" * 500])
+@pytest.mark.parametrize("action", ["list", "clear"])
+def test_a_cache_in_an_impossible_place_is_one_line(
+    place: str, action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("XTUNE_CACHE", str(tmp_path / place))
+    assert main(["cache", action]) in (0, 2)
+    assert capsys.readouterr().err.count("\n") <= 1
+    from xtune.data.cache import data_root
+
+    with pytest.raises(DataError, match="^[^\n]*; [^\n]*$"):
+        cached(data_root(), "key", build)
+
+
+def test_a_full_disk_leaves_no_half_files(tmp_path: Path, write: Callable[..., Path]) -> None:
+    """No file may grow beyond some bytes, which ends writing as a full disk does, at any point of preparing."""
+    program = f"""
+import resource, sys
+sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
+from pathlib import Path
+from conftest import TEMPLATE, character_tokenizer
+from questions import question
+from xtune.data.feed import Feed
+from xtune.data.prepare import prepare
+from xtune.encoding.encoder import Encoder
+from xtune.errors import DataError
+from xtune.sources.source import open_source
+feed, encoder = Feed(open_source(sys.argv[1]), question), Encoder(TEMPLATE, character_tokenizer(), max_length=64)
+for room in (0, 100, 4_000, 20_000, 60_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, -1))
+    try:
+        prepare([feed], encoder, cache_dir=Path(sys.argv[2]))
+    except DataError as error:
+        print(error)
+"""
+    rows = write([{"q": f"question {number}", "a": "yes"} for number in range(1500)])
+    command = [sys.executable, "-c", program, str(rows), str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5 and all("prepared data cannot be written below " in line for line in lines)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.suffix != ".lock"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.jsonl", b"\xff\xfe\x80.jsonl", "数据 \u202e.jsonl".encode(), b"\x1b[31mred.jsonl"]
+)
+def test_any_file_name_is_prepared_and_listed(
+    name: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    encoder: Callable[..., Encoder],
+    write: Callable[..., Path],
+) -> None:
+    monkeypatch.setenv("XTUNE_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / os.fsdecode(name)
+    write([*ROWS, {"no": "question"}, "{"]).rename(path)
+    prepared = prepare([Feed(open_source(path), question)], encoder())
+    where = prepared.dataset.train.where(0)[0]
+    assert where.encode().decode() == where and ".jsonl, line " in where and where.isprintable()
+    assert prepared.report.trained == 30 and sum(prepared.report.dropped.values()) == 2
+    assert main(["cache", "list"]) == 0
+    assert main(["check-custom-dataset", str(path), "--mapper", "default", "--options", "input=q", "output=a"]) == 2
+    capsys.readouterr().out.encode()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from typing_extensions import TypedDict
 from xtune.atomic import file_digest, text_digest, whole_folder
 from xtune.errors import DataError
 from xtune.foreign import read_json
-from xtune.paths import cache_root
+from xtune.paths import cache_root, kind, unusable
 
 INDEX = "index.json"
 log = logging.getLogger(__name__)
@@ -56,9 +57,9 @@ def cached(root: Path, key: str, build: Callable[[Path], dict[str, Any]]) -> Pat
     Of several processes that ask at once, one builds and the others wait. Raises DataError where it cannot be written.
     """
     folder = root / key
-    if folder.is_dir() and damage(folder) is None:
-        return folder
     try:
+        if folder.is_dir() and damage(folder) is None:
+            return folder
         root.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
             if not folder.is_dir() or (problem := damage(folder)):
@@ -77,10 +78,7 @@ def cached(root: Path, key: str, build: Callable[[Path], dict[str, Any]]) -> Pat
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder of prepared data, by the size and content of every file; None where nothing is."""
     try:
-        index = _index(folder)
-        if index["check"] != text_digest(_canonical(index["entry"])):
-            return f"{INDEX} was changed"
-        for name, (size, digest) in index["entry"]["files"].items():
+        for name, (size, digest) in _index(folder)["files"].items():
             if (found := (folder / name).stat().st_size) != size:
                 return f"{name} has {found} bytes, expected {size}"
             if file_digest(folder / name) != digest:
@@ -90,29 +88,57 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def _index(folder: Path) -> Any:
-    return read_json(folder / INDEX, what="index of prepared data", error=DataError, shape=Index)
+def _index(folder: Path) -> Content:
+    """What the index of a folder says. Raises DataError where anything in it was changed."""
+    index = read_json(folder / INDEX, what="index of prepared data", error=DataError, shape=Index)
+    if index["check"] != text_digest(_canonical(index["entry"])):
+        raise DataError(f"{INDEX} was changed")
+    entry: Content = index["entry"]
+    return entry
 
 
 def about(folder: Path) -> dict[str, Any]:
     """What the builder of a whole folder said of it."""
-    told: dict[str, Any] = _index(folder)["entry"]["about"]
-    return told
+    return _index(folder)["about"]
 
 
 def entries(root: Path) -> list[Entry]:
-    """The folders of prepared data below `root`, the newest first. Of one that cannot be read, `about` is empty."""
+    """The folders of prepared data below `root`, the newest first. Of one that cannot be read, `about` is empty.
+
+    Other folders are not counted: the cache may have been put where other things lie. Raises DataError where `root`
+    cannot be read.
+    """
     found = []
-    for folder in root.iterdir() if root.is_dir() else []:
+    try:
+        folders = [place for place in root.iterdir() if _is_entry(place)] if kind(root, DataError) == "folder" else []
+    except OSError as error:
+        raise unusable(root, error, DataError) from error
+    for folder in folders:
         with suppress(FileNotFoundError):  # renamed or cleared meanwhile by another process
-            if folder.is_dir():
-                size = sum(file.stat().st_size for file in folder.iterdir())
-                try:
-                    told = about(folder)
-                except DataError:
-                    told = {}
-                found.append((folder.stat().st_mtime, Entry(folder, size, told)))
+            try:
+                told = about(folder)
+            except DataError:
+                told = {}
+            found.append((folder.lstat().st_mtime, Entry(folder, _size(folder), told)))
     return [entry for _, entry in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def _is_entry(folder: Path) -> bool:
+    """Whether a folder is prepared data or a part of it: `cached` left its lock beside, or all that its index says."""
+    if not folder.is_dir() or folder.is_symlink():
+        return False
+    lock = folder.with_name(f"{folder.name.removesuffix('.part')}.lock")
+    return os.path.lexists(lock) or damage(folder) is None
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files below a folder; those of what cannot be looked at are not counted."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                size += os.lstat(os.path.join(place, name)).st_size
+    return size
 
 
 def clear(root: Path) -> tuple[int, int]:
@@ -126,6 +152,8 @@ def clear(root: Path) -> tuple[int, int]:
                 shutil.rmtree(folder)
         except Timeout:
             continue
+        except OSError as error:
+            raise DataError(f"{folder} cannot be deleted: got {error.strerror}; check its permissions") from error
         number, freed = number + 1, freed + size
     return number, freed
 
