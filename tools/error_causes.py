@@ -85,7 +85,10 @@ CAUSES = {
         "The checkpoint has a setting, or is asked for an attention or a layout, that its native class does not have.",
     ),
     "tuning": ("Tuning", "The options of the tuning do not fit the model: see `tuning.targets`."),
-    "optimizers": ("Optimizers", "No weight is trained: the tuning found nothing to train."),
+    "optimizers": (
+        "Optimizers and schedules",
+        "No weight is trained, for the tuning found nothing to train, or the warm-up is longer than the run.",
+    ),
     "distributed": (
         "Spreading a run",
         "The strategy and the number of processes do not go together, or the DeepSpeed file cannot be used.",
@@ -95,7 +98,10 @@ CAUSES = {
         "Settings contradict each other, or the numbers of a step are no longer finite. Such a step never reaches the "
         "weights, and the newest checkpoint stays good.",
     ),
-    "dist/launch.py": ("Starting processes", "The variables of the launcher are missing or are no numbers."),
+    "dist": (
+        "Starting processes",
+        "The variables of the launcher are missing or are no numbers, or not all processes came to the same place.",
+    ),
     "checkpoints/journal.py": (
         "Journals",
         "What a checkpoint recorded of the run's steps cannot be read, or the work dir takes no files any more.",
@@ -123,7 +129,10 @@ CAUSES = {
     "generate": ("Chat", "The model has no template stored beside it, or the conversation has outgrown its context."),
     "check.py": ("Checks before a run", "Something that the run needs is not there: the line names it."),
     "estimate": ("Estimates", "The model's sizes are not known, so nothing can be counted."),
-    "evaluation": ("Evaluation", "The questions of an evaluation are no multiple choice."),
+    "evaluation": (
+        "Evaluation",
+        "The questions of an evaluation are no multiple choice, or one of several devices has no room for an answer.",
+    ),
     "rehearse": (
         "Rehearsing and planning",
         "A stage of the rehearsal fails as the real run would: the end of the line says why. Or there is no example "

@@ -41,7 +41,10 @@ def block(text: str) -> str:
 
 def commands(found: Components) -> str:
     parts = [
-        "# Commands\n\nEach takes `--help`. Exit codes: 0 success, 2 a mistake that you can mend, 1 anything else.\n"
+        "# Commands\n\nEach takes `--help`. Exit codes: 0 success, 2 a mistake that you can mend, 1 anything else; "
+        "128 + the number of a signal where one stopped the command: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. "
+        "That holds for a run that wrote a checkpoint before it stopped, too: `xtune train ... && xtune convert ...` "
+        "converts what is finished, and nothing else.\n"
     ]
     for name, command in found.commands.items():
         parser = argparse.ArgumentParser(prog=f"xtune {name}")

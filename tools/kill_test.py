@@ -234,7 +234,7 @@ def make_config(root: Path, tuning: str, epochs: int, patience: int | None = Non
         "data": [{"path": str(root / f"{name}.jsonl"), "mapper": "alpaca"} for name in ("first", "second")],
         "max_length": 512,
         "pack": True,
-        "optimizer": {"lr": 3e-2 if patience else 1e-3},
+        "optimizer": {"lr": 0.1 if patience else 1e-3},
         "schedule": {"name": "cosine", "warmup_ratio": 0.1},
         "train": {"batch_size": 2, "accumulate": 3, "epochs": epochs},
         "checkpoint": {"every": 3, "keep": 2, "best": True},

@@ -1,6 +1,7 @@
 """The command line: finds the subcommand, parses, runs it, and prints errors.
 
-Exit codes: 0 success, 2 a user's mistake (one line), 1 anything else (a traceback), 130 Ctrl-C.
+Exit codes: 0 success, 2 a user's mistake (one line), 1 anything else (a traceback), 128 + N a signal
+number N, such as 130 for Ctrl-C.
 """
 
 from __future__ import annotations

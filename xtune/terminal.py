@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,17 @@ def clean_output() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+@contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """Around what is printed beside a longer work, which goes on when nobody reads any more: `| head`, or a terminal
+    that is closed. From then on, stdout goes nowhere.
+    """
+    try:
+        yield
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def console(**options: Any) -> Console:
     """A console of rich for styled output to stdout. Its own escapes pass, those in texts are made visible.
 
@@ -53,12 +65,17 @@ def console(**options: Any) -> Console:
     """
     from rich.console import Console, RenderHook
 
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            """Rich calls it while it handles that error, and would end the process."""
+            raise
+
     class Cleaning(RenderHook):
         def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
             return [Cleaned(renderable) for renderable in renderables]
 
     plain = {"markup": False, "emoji": False, "highlight": False}
-    made = Console(**{"file": _uncleaned(sys.stdout), **plain, **options})
+    made = Terminal(**{"file": _uncleaned(sys.stdout), **plain, **options})
     made.push_render_hook(Cleaning())
     return made
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from xtune.dist import launch
+from xtune.dist import launch, started_by
 from xtune.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,10 +34,10 @@ def environment(monkeypatch):
     return monkeypatch
 
 
-def start(tmp_path, script, processes=2, **options):
+def start(tmp_path, script, processes=2, setup=""):
     (tmp_path / "rank.py").write_text(script)
     command = [sys.executable, str(tmp_path / "rank.py")]
-    starter = f"import sys; from xtune.dist.launch import start; sys.exit(start({command!r}, {processes}))"
+    starter = f"import sys; from xtune.dist import launch; {setup}\nsys.exit(launch.start({command!r}, {processes}))"
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "DS_ACCELERATOR": "cpu"}
     return subprocess.Popen(
@@ -113,21 +113,21 @@ def test_ranks_import_nothing_from_the_working_directory(tmp_path, words):
 
 
 def test_who_started_this_process(environment):
-    assert launch.rank_environment() == {} and launch.processes_wanted() == 0
+    assert started_by.rank_environment() == {} and started_by.processes_wanted() == 0
     environment.setenv("NPROC_PER_NODE", "4")
-    assert launch.processes_wanted() == 4
+    assert started_by.processes_wanted() == 4
     environment.setenv("NPROC_PER_NODE", "four")
     with pytest.raises(ConfigError, match="NPROC_PER_NODE should be a number of processes: got 'four'"):
-        launch.processes_wanted()
+        started_by.processes_wanted()
     torchrun = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
     for name, value in torchrun.items():
         environment.setenv(name, value)
-    assert launch.rank_environment() == torchrun and launch.processes_wanted() == 0
+    assert started_by.rank_environment() == torchrun and started_by.processes_wanted() == 0
     environment.delenv("LOCAL_RANK")
-    assert launch.rank_environment() == torchrun | {"LOCAL_RANK": "0"}
+    assert started_by.rank_environment() == torchrun | {"LOCAL_RANK": "0"}
     environment.delenv("MASTER_PORT")
     with pytest.raises(ConfigError, match="one of several, but MASTER_PORT is not set: got RANK=3 and WORLD_SIZE=8; "):
-        launch.rank_environment()
+        started_by.rank_environment()
 
 
 def test_every_process_needs_a_gpu_of_its_own(environment):
@@ -151,12 +151,12 @@ def test_slurm(environment):
     }
     for name, value in slurm.items():
         environment.setenv(name, value)
-    found = launch.rank_environment()
+    found = started_by.rank_environment()
     assert found["RANK"] == "9" and found["WORLD_SIZE"] == "16" and found["LOCAL_RANK"] == "1"
     assert found["MASTER_ADDR"] == "gpu03" and found["MASTER_PORT"] == "20123"
     environment.setenv("NPROC_PER_NODE", "8")
     with pytest.raises(ConfigError, match="got SLURM_NTASKS=16 and NPROC_PER_NODE=8; unset NPROC_PER_NODE"):
-        launch.rank_environment()
+        started_by.rank_environment()
 
 
 @pytest.mark.parametrize(
@@ -164,13 +164,13 @@ def test_slurm(environment):
     [("n1", "n1"), ("n1,n2", "n1"), ("n[7-9]", "n7"), ("a,n[7-9]", "a"), ("gpu[03-05,9],c1", "gpu03")],
 )
 def test_the_first_host_of_a_slurm_list(nodes, host):
-    assert launch.first_host(nodes) == host
+    assert started_by.first_host(nodes) == host
 
 
 def test_a_launcher_that_did_not_start_us(environment):
-    launch.check_launcher("none")
+    started_by.check_launcher("none")
     with pytest.raises(ConfigError, match="--launcher slurm needs SLURM_PROCID .* start it with srun"):
-        launch.check_launcher("slurm")
+        started_by.check_launcher("slurm")
 
 
 RESUMES = """
@@ -218,3 +218,153 @@ def test_a_run_of_two_ranks_resumes_bit_for_bit(tmp_path):
             assert file.read_bytes() == (again / file.relative_to(whole)).read_bytes(), file
             compared += 1
     assert compared == sum(2 if strategy == "ddp" else 3 for strategy, _ in CASES)
+
+
+SLEEPS = """
+import os, pathlib, time
+pathlib.Path(__file__).with_name(f"pid_{os.environ['RANK']}").write_text(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+def ends(process_id):
+    """Whether a process ends within a few seconds."""
+    for _ in range(100):
+        try:
+            if Path(f"/proc/{process_id}/stat").read_text().split()[2] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGTERM", 143), ("SIGINT", 130), ("SIGKILL", -9)])
+def test_ranks_end_with_the_process_that_started_them(name, code, tmp_path):
+    """The ranks handle nothing; SIGKILL leaves the starter no time to end them."""
+    starter = start(tmp_path, SLEEPS)
+    files = [tmp_path / f"pid_{rank}" for rank in range(2)]
+    for _ in range(600):
+        if all(file.exists() and file.read_text() for file in files):
+            break
+        time.sleep(0.05)
+    starter.send_signal(signal.Signals[name])
+    assert starter.wait(timeout=30) == code
+    assert all(ends(file.read_text()) for file in files)
+
+
+STOPS = """
+import os, time
+from xtune.dist.launch import process_group
+with process_group():
+    if os.environ["RANK"] == "1":
+        raise KeyboardInterrupt
+    time.sleep({late})
+os._exit(130)
+"""
+
+
+@pytest.mark.parametrize("late", [0.5, 600])
+def test_the_exit_code_of_ranks_that_stop(late, tmp_path, monkeypatch):
+    """130 is no failure; one that does not end by itself is ended."""
+    script = STOPS.format(late=late)
+    rank = start(tmp_path, script, setup="launch.LAST = 3.0")
+    assert rank.wait(timeout=120) == 130
+    assert rank.stderr.read() == ""
+
+
+def as_torchrun(tmp_path, script, rank, port):
+    (tmp_path / "alone.py").write_text(script)
+    variables = {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1"}
+    environment = {**os.environ, **variables, "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(tmp_path / "alone.py")]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_rank_of_another_launcher_prints_its_error_and_ends(tmp_path):
+    """To leave the group first could wait for ever for the rank that waits for this one."""
+    script = FAILS.replace("from xtune.errors", LEAVES + "from xtune.errors").format(fails="raise DataError('it is gone')")
+    port = launch.free_port()
+    ranks = [as_torchrun(tmp_path, script, number, port) for number in range(2)]
+    assert ranks[1].wait(timeout=120) == 2
+    assert ranks[1].stderr.read().strip().splitlines()[-1] == "xtune: error: rank 1: it is gone"
+    ranks[0].kill()
+    ranks[0].wait()
+
+
+LEAVES = """
+def never():
+    raise AssertionError("the group is left")
+dist.destroy_process_group = never
+"""
+
+WAITS = """
+from xtune.dist import launch, rendezvous
+rendezvous.LIMIT, rendezvous.SILENT = 2.0, 0.5
+with launch.process_group():
+    pass
+"""
+
+
+@pytest.mark.parametrize(("rank", "missing"), [(0, 1), (1, 0)])
+def test_ranks_say_for_whom_they_wait(rank, missing, tmp_path):
+    port = launch.free_port()
+    script = WAITS if rank == 0 else WAITS.replace("LOCAL", "")
+    waiting = as_torchrun(tmp_path, script, rank, port)
+    _, errors = waiting.communicate(timeout=120)
+    assert waiting.returncode == 2
+    lines = errors.strip().splitlines()
+    if rank == 0:  # the first of a machine
+        assert lines[0] == f"waiting for rank {missing} of 2 at 127.0.0.1:{port}, for 2 seconds at most"
+    assert lines[-1].startswith(f"xtune: error: rank {rank}: rank {missing} of 2 did not come to 127.0.0.1:{port}")
+    assert "start the same command on every machine" in lines[-1] and len(lines) == 2 - rank
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        rank = as_torchrun(tmp_path, WAITS, 0, taken.getsockname()[1])
+        _, errors = rank.communicate(timeout=120)
+    assert rank.returncode == 2 and "cannot meet the others" in errors and "set another PORT" in errors
+    assert "Traceback" not in errors
+
+
+MACHINES = [
+    ({"NNODES": "2"}, "NNODES=2 machines have to know the first one: got no ADDR; set ADDR"),
+    ({"NNODES": "2", "ADDR": "a", "NODE_RANK": "2"}, "NODE_RANK counts from 0 to NNODES - 1: got NODE_RANK=2"),
+    ({"NNODES": "two"}, "NNODES should be a whole number from 1: got 'two'"),
+    ({"NNODES": "0"}, "NNODES should be a whole number from 1: got '0'"),
+    ({"NNODES": "2", "ADDR": "a", "NODE_RANK": "-1"}, "NODE_RANK should be a whole number from 0: got '-1'"),
+    ({"WORLD_SIZE": "many", "RANK": "0"}, "WORLD_SIZE should be a whole number from 0: got 'many'"),
+    ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, "Slurm has 4 tasks for this job, but srun started none of them"),
+    (
+        {"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_STEP_ID": "4294967290"},
+        "Slurm has 4 tasks for this job, but srun started none of them: got a batch script; start it with srun",
+    ),
+]
+
+
+@pytest.mark.parametrize(("variables", "message"), MACHINES)
+def test_what_machines_have_to_know(variables, message, environment):
+    for name in ("NODE_RANK", "ADDR", "SLURM_STEP_ID"):
+        environment.delenv(name, raising=False)
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        started_by.processes_wanted()
+
+
+def test_a_batch_script_may_start_its_own_processes(environment):
+    for name, value in {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}.items():
+        environment.setenv(name, value)
+    assert started_by.ranks_wanted() == 4  # xtune check, which needs no srun
+    environment.setenv("NPROC_PER_NODE", "4")
+    assert started_by.processes_wanted() == 4
+    environment.delenv("NPROC_PER_NODE")
+    environment.setenv("SLURM_STEP_ID", "0")
+    environment.setenv("SLURM_JOB_ID", "7")
+    environment.setenv("SLURM_NODELIST", "a")
+    assert started_by.rank_environment()["WORLD_SIZE"] == "4"

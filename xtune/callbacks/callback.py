@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xtune.foreign import reason
+
 if TYPE_CHECKING:
     from xtune.objectives.objective import Objective
+
+log = logging.getLogger(__name__)
 
 NO_FIGURES = ("step", "loss", "learnt", "trained")
 
@@ -62,3 +68,15 @@ class Hook:
 
     def ended(self, reason: str) -> None:
         """After the last step, also of a run that was stopped."""
+
+
+def tell(hooks: list[Hook], event: Callable[..., None], *facts: Any) -> None:
+    """Calls the method `event` (of Hook) of all hooks. One that the system refuses to write is left out from then on:
+    a full disk or a closed terminal costs what is shown, not the run.
+    """
+    for hook in list(hooks):
+        try:
+            getattr(hook, event.__name__)(*facts)
+        except OSError as error:
+            hooks.remove(hook)
+            log.warning("%s shows nothing more: %s; training goes on", type(hook).__name__, reason(error))

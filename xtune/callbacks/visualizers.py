@@ -26,8 +26,12 @@ class VisualizerHook(Hook):
     def started(self, facts: RunFacts) -> None:
         self.facts = facts
         self.backends = []
+        folder = facts.work_dir / "visualizers"
+        for path in folder.rglob("*"):
+            if path.is_symlink() and not path.is_dir():  # a backend would write to what it points to
+                path.unlink()
         for kind in self.kinds:
-            backend = kind(save_dir=str(facts.work_dir / "visualizers"))
+            backend = kind(save_dir=str(folder))
             try:
                 _ = backend.experiment  # makes the connection, or says which package is missing
             except ImportError as error:

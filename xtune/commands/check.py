@@ -26,7 +26,7 @@ def run(args: Namespace) -> int:
 
     from xtune.check import of_data, of_settings, of_tokenizer
     from xtune.commands.console import quiet_libraries
-    from xtune.dist.launch import ranks_wanted
+    from xtune.dist.started_by import ranks_wanted
     from xtune.resolve import resolve
 
     quiet_libraries()

@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from xtune import terminal
 from xtune.commands.argument_types import given
 from xtune.commands.config_arguments import add_config_arguments, config_from, work_dir_from
 from xtune.commands.rehearse import rehearse
@@ -49,8 +50,21 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
+    """Returns 0 where the run came to its end, and 128 + the number of the signal that stopped it before."""
+    from xtune.dist.interrupts import StopNow, Stopped, handlers
+
+    try:
+        with handlers(StopNow()):
+            return _run(args)
+    except Stopped as stopped:
+        return stopped.code
+
+
+def _run(args: Namespace) -> int:
     from xtune.commands.console import quiet_libraries
-    from xtune.dist.launch import check_launcher, processes_wanted, rank_environment, start
+    from xtune.dist.interrupts import exit_code
+    from xtune.dist.launch import start
+    from xtune.dist.started_by import check_launcher, processes_wanted, rank_environment
 
     check_launcher(args.launcher)
     config = config_from(args)
@@ -67,10 +81,13 @@ def run(args: Namespace) -> int:
     check(config, work_dir)
     result = train(config, work_dir, resume=args.resume, other_base=args.other_base)
     if rank_environment().get("RANK", "0") == "0":
-        print(f"{ENDINGS.get(result.reason, f'stopped by {result.reason}, go on with --resume')}: {result.checkpoint}")
-        if (report := work_dir / "report.html").exists():
-            print(f"report: {report}")
-    return 0
+        with terminal.readers_may_leave():
+            ending = ENDINGS.get(result.reason, f"stopped by {result.reason}, go on with --resume")
+            print(f"{ending}: {result.checkpoint}")
+            if (report := work_dir / "report.html").exists():
+                print(f"report: {report}")
+            sys.stdout.flush()
+    return exit_code(result.reason)
 
 
 def check(config: Config, work_dir: Path) -> None:
@@ -79,7 +96,7 @@ def check(config: Config, work_dir: Path) -> None:
 
     from xtune.check import of_settings, of_tokenizer
     from xtune.commands.check import show
-    from xtune.dist.launch import rank_environment, ranks_wanted
+    from xtune.dist.started_by import rank_environment, ranks_wanted
     from xtune.resolve import resolve
 
     run = resolve(config)

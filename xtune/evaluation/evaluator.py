@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from xtune.callbacks.callback import Hook
+from xtune.callbacks.callback import Hook, tell
 from xtune.checkpoints.journal import Journal
 from xtune.evaluation.held_out import evaluations_without_gain
 
@@ -41,18 +41,15 @@ class Evaluator:
     def __call__(self, step: int) -> Verdict:
         """Evaluates. The journals get all of it at the end, or nothing where a signal breaks it off (Interrupted)."""
         answers = [{"step": step, **row} for row in self.ask()]
-        for hook in self.hooks:
-            hook.answered(answers)
+        tell(self.hooks, Hook.answered, answers)
         chosen = [{"step": step, **row} for row in self.choose()]
-        for hook in self.hooks:
-            hook.chosen(chosen)
+        tell(self.hooks, Hook.chosen, chosen)
         measured = [{"step": step, **self.measure()}] if self.measure is not None else []
         for journal, rows in ((self.answers, answers), (self.choices, chosen), (self.evaluations, measured)):
             for row in rows:
                 journal.append(row)
         for row in measured:
-            for hook in self.hooks:
-                hook.evaluated(row)
+            tell(self.hooks, Hook.evaluated, row)
         return self.verdict(step)
 
     def verdict(self, step: int) -> Verdict:

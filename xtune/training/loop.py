@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xtune.callbacks.callback import Hook
+from xtune.callbacks.callback import Hook, tell
 from xtune.checkpoints.journal import Journal
 from xtune.data.schedule import seed_everything
 from xtune.dist import ranks
+from xtune.dist.interrupts import Interrupted, Interrupts
 from xtune.distributed.parallel import Parallel
 from xtune.errors import XtuneError
 from xtune.evaluation.evaluator import Verdict
 from xtune.objectives.objective import Objective
-from xtune.training.interrupts import Interrupted, Interrupts
 from xtune.training.steps import Step, Steps
 
 
@@ -68,8 +68,7 @@ class Loop:
                 if reason:
                     break
                 self.metrics.append(row := self.train_step(step, batches))
-                for hook in self.hooks:
-                    hook.stepped(row)
+                tell(self.hooks, Hook.stepped, row)
                 due = self.evaluate is not None and self._due(step + 1, self.evaluate_every)
                 reason = self._after(step + 1, due=due)
         return reason or "finished"

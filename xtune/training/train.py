@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xtune.callbacks.callback import Hook, tell
 from xtune.checkpoints.work_dir import workplace
 from xtune.config.schema import Config
 from xtune.dist import launch, ranks
@@ -17,8 +18,6 @@ from xtune.run import Run
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from xtune.callbacks.callback import Hook
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,9 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     from xtune.checkpoints.journal import Journals
     from xtune.checkpoints.resume import find_source
     from xtune.checkpoints.save import Saver, Start, load_training_state
+    from xtune.dist.interrupts import Interrupts
     from xtune.models.identity import identify
     from xtune.training import build
-    from xtune.training.interrupts import Interrupts
     from xtune.training.loop import Loop
     from xtune.training.probe import refuse_mixed_samples
     from xtune.training.reference import with_reference
@@ -142,14 +141,12 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
 
 def run_with_hooks(hooks: list[Hook], facts: Any, run: Callable[[], str]) -> str:
     """Runs with the hooks told of its start and its end, whatever that is."""
-    for hook in hooks:
-        hook.started(facts)
+    tell(hooks, Hook.started, facts)
     reason = "an error"
     try:
         reason = run()
     finally:
-        for hook in hooks:
-            hook.ended(reason)
+        tell(hooks, Hook.ended, reason)
     return reason
 
 

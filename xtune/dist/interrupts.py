@@ -147,8 +147,8 @@ def _listen(pipe: int) -> None:
 
 
 def say(text: str) -> None:
-    """A line on stderr, of the first rank alone."""
-    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
+    """A line on stderr, of the first rank of each machine alone."""
+    if os.environ.get("SLURM_LOCALID", os.environ.get("LOCAL_RANK", "0")) == "0":
         with suppress(OSError):  # the terminal may be gone: that may be what the signal said
             print(text, file=sys.stderr, flush=True)
 
