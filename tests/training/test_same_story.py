@@ -23,6 +23,7 @@ SECTIONS = {
     "checkpoint": {"every": 3, "keep": 2, "best": True},
     "evaluation": {"holdout": 0.2, "every": 2, "patience": 2, "prompts": ["w5"], "max_new_tokens": 2},
     "train": {"epochs": 5},
+    "schedule": {"warmup_ratio": 0.1},
     "optimizer": {"lr": 0.1},  # so high that the loss rises before the end
 }
 

@@ -217,17 +217,22 @@ def sweep(work_dir: Path) -> None:
     place = work_dir / FOLDER
     for staging in place.glob(".step_*.partial"):
         final = place / staging.name.removeprefix(".").removesuffix(".partial")
-        try:
-            verify(staging)
-        except CheckpointError:
+        if _is_whole(staging):
+            _put_in_place(staging, final)
+        else:
             _delete(staging)
-            continue
-        _put_in_place(staging, final)
     for folder in place.glob(".step_*.deleted"):
         _delete(folder)
     for path in (*work_dir.glob(".*"), *place.glob(".*")):
         if HALF_FILE.fullmatch(path.name):
             path.unlink()
+
+
+def _is_whole(staging: Path) -> bool:
+    try:
+        return not staging.is_symlink() and bool(verify(staging))
+    except CheckpointError:
+        return False
 
 
 def adopt(checkpoint: Path, work_dir: Path) -> None:
