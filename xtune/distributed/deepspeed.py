@@ -158,8 +158,15 @@ class ZeroParallel(Parallel):
         self.layout = f"zero{self.stage}"
 
     @property
+    def generates_together(self) -> bool:
+        return self.stage == 3 and ranks.world_size() > 1
+
+    @property
     def inner(self) -> nn.Module:
         return self.engine.module
+
+    def generate(self, *inputs: Any, **options: Any) -> Any:
+        return super().generate(*inputs, synced_gpus=self.generates_together, **options)
 
     def micro_batch(self, *, last: bool) -> AbstractContextManager[Any]:
         self.engine.set_gradient_accumulation_boundary(last)

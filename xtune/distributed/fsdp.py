@@ -47,6 +47,10 @@ class FsdpParallel(Parallel):
 
     layout = "fsdp"
 
+    @property
+    def generates_together(self) -> bool:
+        return ranks.world_size() > 1
+
     def micro_batch(self, *, last: bool) -> AbstractContextManager[Any]:
         self.module.set_requires_gradient_sync(last)  # type: ignore[operator]
         return nullcontext()
@@ -65,4 +69,4 @@ class FsdpParallel(Parallel):
         return gathered
 
     def generate(self, *inputs: Any, **options: Any) -> Any:
-        return self.module.generate(*inputs, **options)  # type: ignore[operator]
+        return self.module.generate(*inputs, synced_gpus=self.generates_together, **options)  # type: ignore[operator]

@@ -78,6 +78,11 @@ class Parallel:
     """How the optimizer's state lies on the ranks: "whole" on each, or cut, in a way that this names."""
 
     @property
+    def generates_together(self) -> bool:
+        """Whether ranks wait for each other while they generate, for each holds a part of every weight."""
+        return False
+
+    @property
     def inner(self) -> nn.Module:
         """The module that was given to the strategy."""
         return self.module

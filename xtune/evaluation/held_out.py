@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from xtune.conversation import Turn
 from xtune.dist import ranks
 from xtune.distributed.parallel import Parallel
+from xtune.errors import XtuneError
+from xtune.foreign import reason
 
 if TYPE_CHECKING:
     from xtune.data.collate import Batch
@@ -76,19 +78,30 @@ def held_out_loss(
 
 
 @torch.no_grad()
-def answers(session: Session, prompts: Sequence[str], generate: Callable[..., Any]) -> list[dict[str, Any]]:
+def answers(
+    session: Session, prompts: Sequence[str], generate: Callable[..., Any], *, together: bool = False
+) -> list[dict[str, Any]]:
     """The model's answers to `prompts`, written side by side in one batch, always taking the likeliest token.
 
-    What goes wrong is told in the log and never stops a run.
+    What goes wrong is said in the log and does not stop a run, but where ranks generate `together`: they would wait
+    for the one that failed. There, XtuneError is raised.
     """
     model, tokenizer = session.model, session.tokenizer
+    generating = False
     with evaluating(model):
         try:
             asked = [session.prompt_ids([Turn("user", prompt)]) for prompt in prompts]
             ids_BT, mask_BT = (part.to(model.device) for part in left_padded(asked, padding_id(tokenizer)))
+            generating = True
             out_BT = generate(ids_BT, attention_mask=mask_BT, **session.generation_options())
+            generating = False
             texts = [session.answer_text(out_T[ids_BT.shape[1] :]) for out_T in out_BT]
         except Exception as error:  # an answer is only looked at: training goes on whatever happens here
+            if together and generating:
+                raise XtuneError(
+                    f"the prompts cannot be answered: {reason(error)}; the weights are sharded, so that the run cannot "
+                    f"go on without this rank: set evaluation.prompts=[], or evaluation.max_new_tokens lower"
+                ) from error
             log.warning("no answers to the prompts: %s: %s", type(error).__name__, error)
             return []
     return [{"prompt": prompt, "answer": text} for prompt, text in zip(prompts, texts, strict=True)]

@@ -24,7 +24,7 @@ from xtune.evaluation.multiple_choice import accuracy, read_questions
 from xtune.models.load import pick_dtype
 from xtune.names import encode
 from xtune.optimizers.optimizer import Optimizer, parameter_groups
-from xtune.optimizers.schedule import Shape, lr_factor, warmup_length
+from xtune.optimizers.schedule import Shape, check_warmup, lr_factor, warmup_length
 from xtune.training.forward import LogProbModel
 from xtune.training.layers import compile_layers, use_checkpointing
 from xtune.training.reference import load_reference, reference_log_probs
@@ -92,7 +92,7 @@ def optimizer_for(module: torch.nn.Module, optimizer: Optimizer, settings: Optim
 
 
 def build_plan(config: Config, packs: Any) -> Plan:
-    return Plan(
+    plan = Plan(
         packs=packs,
         batch_size=config.train.batch_size,
         accumulate=config.train.accumulate,
@@ -101,6 +101,8 @@ def build_plan(config: Config, packs: Any) -> Plan:
         ranks=ranks.world_size(),
         seed=config.seed,
     )
+    check_warmup(plan.steps, config.schedule.warmup_steps)
+    return plan
 
 
 def build_schedule(config: Config, shape: Shape, steps: int) -> Callable[[int], float]:
@@ -168,7 +170,7 @@ def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], Rows
         if not settings.prompts:
             return []
         with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
-            return answers(session, settings.prompts, parallel.generate)
+            return answers(session, settings.prompts, parallel.generate, together=parallel.generates_together)
 
     return ask
 
