@@ -139,7 +139,7 @@ def tiny_config(
         "data": [{"path": "tiny"}],
         "max_length": 64,
         "optimizer": {"lr": 1e-2},
-        "schedule": {"name": "cosine", "warmup_steps": 2},
+        "schedule": {"name": "cosine", "warmup_ratio": 0.25},
         "train": {"batch_size": 2, "accumulate": 2, "epochs": 2},
         "checkpoint": {"every": 3, "keep": 2},
     }

@@ -23,6 +23,7 @@ from xtune.estimate.plan import RESERVED_GIB, Estimate, Setting, advice, estimat
 from xtune.generate.session import stops
 from xtune.models.load import load_config_file, refuse_incomplete
 from xtune.names import encode
+from xtune.optimizers.schedule import check_warmup
 from xtune.paths import is_local
 from xtune.templates.own_jinja import UnusableTemplate
 from xtune.text import in_bytes
@@ -273,6 +274,7 @@ def steps(run: Run, packs: Packs, ranks: int) -> Finding:
     """Steps of the whole run, and what each takes."""
     settings = run.config.train
     plan = Plan(packs, settings.batch_size, settings.accumulate, settings.epochs, settings.max_steps, ranks)
+    check_warmup(plan.steps, run.config.schedule.warmup_steps)
     told = f"{plan.steps:,}, each of {plan.global_batch:,} {'pack' if run.config.pack else 'row'}"
     told += "s" if plan.global_batch > 1 else ""
     if plan.steps < FEW_STEPS:

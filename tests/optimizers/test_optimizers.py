@@ -10,7 +10,7 @@ from transformers import get_scheduler
 from xtune.checkpoints.state import load_optimizer_state, optimizer_state
 from xtune.errors import ConfigError, UnknownName
 from xtune.optimizers.optimizer import parameter_groups
-from xtune.optimizers.schedule import linear, lr_factor, warmup_length
+from xtune.optimizers.schedule import check_warmup, linear, lr_factor, warmup_length
 from xtune.registries import Components
 
 FOUND = Components([])
@@ -52,6 +52,16 @@ def test_warmup_by_ratio_or_by_steps():
     assert warmup_length(100, 0.5, 7) == 7
     assert warmup_length(5, 0.0, 7) == 4
     assert warmup_length(1, 0.03, None) == 0  # a run of one step trains
+
+
+@pytest.mark.parametrize(("total", "steps"), [(50, 100), (50, 50), (1, 1)])
+def test_a_warmup_that_fills_the_run_is_refused(total, steps):
+    with pytest.raises(
+        ConfigError, match=f"schedule.warmup_steps .*: got {steps}, the run has {total} steps; .*warmup_ratio"
+    ):
+        check_warmup(total, steps)
+    check_warmup(total, None)
+    check_warmup(steps + 1, steps)
 
 
 class Adapter(nn.Module):

@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from xtune.errors import ConfigError
+
 Shape = Callable[[float], float]
 """Progress after warm-up, in [0, 1], -> the share of the learning rate, in [0, 1]."""
+
+
+def check_warmup(total: int, steps: int | None) -> None:
+    """Raises ConfigError where `steps` of warm-up leave none of the run's `total` steps after them."""
+    if steps and steps >= total:
+        raise ConfigError(
+            f"schedule.warmup_steps leaves no step at the full learning rate: got {steps}, the run has {total} steps; "
+            f"set schedule.warmup_steps=null schedule.warmup_ratio=0.03"
+        )
 
 
 def warmup_length(total: int, ratio: float, steps: int | None) -> int:

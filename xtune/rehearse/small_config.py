@@ -69,6 +69,7 @@ def make_small(run: Run, folder: Path) -> Small:
         "train.batch_size": min(train.batch_size, MICRO_BATCHES),
         "train.accumulate": min(train.accumulate, MICRO_BATCHES),
         "train.max_steps": STEPS,
+        "schedule.warmup_steps": config.schedule.warmup_steps and min(config.schedule.warmup_steps, STEPS - 1),
         "checkpoint.every": STEPS - 1,
         "checkpoint.keep": max(config.checkpoint.keep, 2),
         "evaluation.choices": [{"path": str(folder / "choices.json"), "mapper": "default"}] * bool(evaluation.choices),
