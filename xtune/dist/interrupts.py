@@ -40,14 +40,29 @@ def exit_code(reason: str) -> int:
     return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0
 
 
+class Once:
+    """A line that is printed once, by the thread that hears a signal or by the handler, whoever is first."""
+
+    def __init__(self) -> None:
+        self._left = [True]
+
+    def say(self, text: str) -> None:
+        if self._left and self._left.pop():  # no lock: a handler may come in the middle of itself
+            say(text)
+
+
 class StopNow:
     """The handler of a command: says so, and ends the process, which has PATIENCE to clean up."""
 
+    def __init__(self) -> None:
+        self._line = Once()
+
     def heard(self, number: int) -> None:
-        say(f"xtune: stopped by {signal.Signals(number).name}")
+        self._line.say(f"xtune: stopped by {signal.Signals(number).name}")
         end_soon(number)
 
     def __call__(self, number: int, _: FrameType | None) -> None:
+        self._line.say(f"xtune: stopped by {signal.Signals(number).name}")
         raise Stopped(number)
 
 
@@ -59,7 +74,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.wanted: str | None = None
-        self._count = 0
+        self._heard = 0
+        self._first, self._last = Once(), Once()
         self._ends_process = False
         """Whether a command runs here, whose process may end in the middle of anything."""
         self._stack = ExitStack()
@@ -83,19 +99,25 @@ class Interrupts:
             raise Interrupted
 
     def heard(self, number: int) -> None:
-        self._count += 1
-        name = signal.Signals(number).name
-        if self._count == 1:
-            again = "Ctrl-C again stops at once, and what came after the last checkpoint is lost"
-            say(f"{name}: the run stops after this step and writes a checkpoint; {again}")
-        elif self._ends_process:
-            say(f"xtune: stopped by {name}")
+        self._heard += 1
+        self._answer(number, again=self._heard > 1)
+        if self._heard > 1 and self._ends_process:
             end_soon(number)
 
     def __call__(self, number: int, _: FrameType | None) -> None:
-        if self.wanted is not None:
+        again = self.wanted is not None
+        self.wanted = self.wanted or signal.Signals(number).name
+        self._answer(number, again=again)
+        if again:
             raise Stopped(number)
-        self.wanted = signal.Signals(number).name
+
+    def _answer(self, number: int, *, again: bool) -> None:
+        name = signal.Signals(number).name
+        if again:
+            self._last.say(f"xtune: stopped by {name}")
+        else:
+            more = "Ctrl-C again stops at once, and what came after the last checkpoint is lost"
+            self._first.say(f"{name}: the run stops after this step and writes a checkpoint; {more}")
 
 
 @contextmanager
@@ -149,8 +171,12 @@ def _listen(pipe: int) -> None:
 def say(text: str) -> None:
     """A line on stderr, of the first rank of each machine alone."""
     if os.environ.get("SLURM_LOCALID", os.environ.get("LOCAL_RANK", "0")) == "0":
-        with suppress(OSError):  # the terminal may be gone: that may be what the signal said
+        try:
             print(text, file=sys.stderr, flush=True)
+        except RuntimeError:  # the signal came in the middle of another line
+            os.write(2, f"{text}\n".encode())
+        except OSError:
+            return  # the terminal is gone: that may be what the signal said
 
 
 def end_soon(number: int) -> None:
