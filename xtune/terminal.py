@@ -54,8 +54,14 @@ def readers_may_leave() -> Iterator[None]:
     """
     try:
         yield
+        sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence()
+
+
+def silence() -> None:
+    """Sends stdout nowhere, what is in its buffer too: Python would complain of that at the end, with exit code 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def console(**options: Any) -> Console:
@@ -68,6 +74,7 @@ def console(**options: Any) -> Console:
     class Terminal(Console):
         def on_broken_pipe(self) -> None:
             """Rich calls it while it handles that error, and would end the process."""
+            silence()
             raise
 
     class Cleaning(RenderHook):

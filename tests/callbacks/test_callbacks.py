@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import pytest
 from engine_standins import TinyRun, tiny_config
 
 from xtune.callbacks import plot
-from xtune.callbacks.callback import RunFacts
+from xtune.callbacks.callback import Hook, RunFacts, tell
 from xtune.callbacks.progress import ProgressHook, clock
 from xtune.callbacks.report import render_report
 from xtune.callbacks.visualizers import VisualizerHook
@@ -126,3 +128,37 @@ def test_an_answer_that_fails_never_stops_a_run(tmp_path, monkeypatch, caplog):
     result = train_run(TinyRun(config), tmp_path)
     assert result.reason == "finished" and result.answers == []
     assert "no answers to the prompts: RuntimeError: out of luck" in caplog.text
+
+
+class Refused(Hook):
+    def stepped(self, row):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_hook_that_cannot_write_costs_what_it_shows_and_not_the_run(caplog):
+    shown = []
+    watching = type("Watching", (Hook,), {"stepped": lambda self, row: shown.append(row)})
+    hooks = [Refused(), watching()]
+    for number in (1, 2):
+        tell(hooks, Hook.stepped, row(number))
+    assert [one["step"] for one in shown] == [1, 2] and len(hooks) == 1
+    assert caplog.text.count("Refused shows nothing more: No space left on device; training goes on") == 1
+
+
+def test_a_reader_that_leaves_does_not_end_the_process(tmp_path):
+    """`xtune train | head`: what is printed after that goes nowhere, and the exit code is that of the run."""
+    script = (
+        "import sys, time; from xtune import terminal; from xtune.callbacks.callback import Hook, tell\n"
+        "class Prints(Hook):\n    def stepped(self, row): made.print('x' * 99_999)\n"
+        "made, hooks = terminal.console(), [Prints()]\n"
+        "for row in range(9): tell(hooks, Hook.stepped, row); time.sleep(0.05)\n"
+        "with terminal.readers_may_leave(): print('the end')\n"
+        "sys.exit(7 if not hooks else 1)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=60) == 7, errors
+    assert "Exception ignored" not in errors and "Traceback" not in errors

@@ -86,7 +86,6 @@ def _run(args: Namespace) -> int:
             print(f"{ending}: {result.checkpoint}")
             if (report := work_dir / "report.html").exists():
                 print(f"report: {report}")
-            sys.stdout.flush()
     return exit_code(result.reason)
 
 
@@ -104,7 +103,8 @@ def check(config: Config, work_dir: Path) -> None:
         if finding.level == "error":
             raise ConfigError(f"{finding.subject}: {finding.told}")
         if rank_environment().get("RANK", "0") == "0":
-            show(finding)
+            with terminal.readers_may_leave():
+                show(finding)
 
 
 def deepspeed_from(name_or_file: str) -> ComponentSettings:
