@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from xtune.conversation import IGNORE, Conversation, Turn
 from xtune.data.schedule import Plan
+from xtune.encoding.stops import stops
 from xtune.encoding.verify import compare
 from xtune.errors import DataError, ModelError, XtuneError
 from xtune.estimate.memory import GIB, checkpoint_bytes
 from xtune.estimate.plan import RESERVED_GIB, Estimate, Setting, advice, estimate, planned, setting_of
-from xtune.generate.session import stops
 from xtune.models.load import load_config_file, refuse_incomplete
 from xtune.names import encode
 from xtune.optimizers.schedule import check_warmup

@@ -65,11 +65,11 @@ def test_a_set_that_has_nothing_to_ask_is_refused():
 def test_questions_too_long_to_ask_are_counted():
     logits = {3: [0.0, 9.0, 1.0], 2: [5.0, 0.0, 0.0]}
 
-    def generate(ids_BT, mask_BT):
-        return torch.tensor([logits[int(mask_T.sum())] for mask_T in mask_BT])
+    def next_logits(prompts):
+        return torch.tensor([logits[len(ids)] for ids in prompts])
 
     questions = [Question([7, 7, 7], [1, 2], 0), Question([7, 7], [1, 0], 0), Question([7] * 9, [1, 2], 0)]
-    found = accuracy(questions, generate, pad_id=0, batch_size=4, context=8)
+    found = accuracy(questions, next_logits, batch_size=4, context=8)
     assert found == {"questions": 2, "right": 1, "accuracy": 0.5, "too_long": 1}
 
 

@@ -1,13 +1,19 @@
 """Chat: what was trained comes back, streams, and stops where the template ends an answer."""
 
+import dataclasses
+from itertools import pairwise
+
 import pytest
 import torch
 
 import xtune
 from xtune.conversation import Conversation, Turn
+from xtune.encoding.stops import Stops, stops
 from xtune.errors import XtuneError
 from xtune.evaluation.held_out import answers
-from xtune.generate.session import Session, stops
+from xtune.generate.generate import Generator
+from xtune.generate.sampling import Sampling
+from xtune.generate.session import Session
 from xtune.registries import components
 
 
@@ -40,7 +46,7 @@ def learned(tiny_model, chatml):
 
 
 def test_the_trained_answers_come_back_over_two_rounds(learned, chatml):
-    session = Session(*learned, chatml, system="s", max_new_tokens=40)
+    session = Session(*learned, chatml, system="s", sampling=Sampling(40))
     pieces: list[str] = []
     assert session.ask("who?", pieces.append) == "I am 小明."
     assert "".join(pieces) == "I am 小明."
@@ -54,7 +60,7 @@ def test_the_tokenizers_own_template_serves_where_there_is_no_other(learned, cha
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
-    session = Session(model, tokenizer, None, system="s", max_new_tokens=40)
+    session = Session(model, tokenizer, None, system="s", sampling=Sampling(40))
     assert session.prompt_ids([Turn("user", "who?")]) == Session(model, tokenizer, chatml, "s").prompt_ids(
         [Turn("user", "who?")]
     )
@@ -72,7 +78,7 @@ def test_a_conversation_beyond_the_context_is_refused(learned, chatml):
 
 def test_an_answer_ends_where_the_context_does(learned, chatml, monkeypatch):
     model, tokenizer = learned
-    session = Session(model, tokenizer, chatml, max_new_tokens=512)
+    session = Session(model, tokenizer, chatml, sampling=Sampling(512))
     question = len(session.prompt_ids([Turn("user", "who?")]))
     monkeypatch.setattr(model.config, "max_position_embeddings", question + 3)
     assert len(tokenizer(session.ask("who?"))["input_ids"]) <= 3
@@ -102,10 +108,9 @@ def test_an_end_token_ends_answers_whatever_else_it_is(roles, learned, chatml, t
         setattr(tokenizer, role, token)
     assert stops(chatml, tokenizer, 0) == ([0, 2], [])
     assert stops(xtune.ChatTemplate(user="{text}", stop=("<eoc>", "<|im_start|>")), tokenizer, 2) == ([1, 2], ["<eoc>"])
-    session = Session(model, tokenizer, chatml, system="s", max_new_tokens=40)
+    session = Session(model, tokenizer, chatml, system="s", sampling=Sampling(40))
     assert session.ask("who?") == "I am 小明."
-    with torch.no_grad():
-        (row,) = answers(session, ["who?"], model.generate)
+    (row,) = answers(session, ["who?"], Generator(model, tokenizer, model.generate))
     assert row["answer"] == "I am 小明."
 
 
@@ -113,6 +118,25 @@ def test_a_model_without_any_end_answers_as_long_as_it_may(learned, tiny_model, 
     model, tokenizer = learned[0], xtune.load_tokenizer(tiny_model)
     tokenizer.eos_token = tokenizer.pad_token = None
     monkeypatch.setattr(model.generation_config, "eos_token_id", None)
-    session = Session(model, tokenizer, xtune.ChatTemplate(user="{text}", end=""), max_new_tokens=3)
+    session = Session(model, tokenizer, xtune.ChatTemplate(user="{text}", end=""), sampling=Sampling(3))
     assert session.stops() == ([], [])
     assert session.ask("who?")
+
+
+@pytest.mark.parametrize("ends", [["<eoc>"], ["<eoc>", "<eot>"], []], ids=["one", "two", "none"])
+@pytest.mark.parametrize("text", ["a<eoc>b", "a<e", "a < e <eo<eoc>", "<eoc>", "a<eot> <eoc>", "", "no end"])
+def test_no_piece_of_a_streamed_text_is_taken_back(text, ends):
+    """However a text is split into pieces, what is certain only grows, and is the text up to its first stop string."""
+    stop, first = Stops([], ends), min((text.find(end) for end in ends if end in text), default=len(text))
+    assert stop.before(text) == text[:first]
+    certain = [stop.certain(text[:length]) for length in range(len(text) + 1)]
+    assert all(text[:first].startswith(piece) for piece in certain)
+    assert all(later.startswith(piece) for piece, later in pairwise(certain))
+
+
+def test_a_stop_string_is_not_streamed(learned, chatml):
+    """The model was trained to answer `I am 小明.`; this template ends an answer with two letters of that."""
+    session = Session(*learned, dataclasses.replace(chatml, stop=("明.",)), system="s", sampling=Sampling(40))
+    pieces: list[str] = []
+    assert session.ask("who?", pieces.append) == "I am 小"
+    assert "".join(pieces) == "I am 小"

@@ -200,9 +200,10 @@ def test_compiled_layers_give_the_same_losses(train):
 
 @needs_bitsandbytes
 def test_a_four_bit_model_answers(tiny_model):
+    from xtune.generate.sampling import Sampling
     from xtune.generate.session import Session
 
     model = xtune.load_model(tiny_model, quantization=4, device="cuda")
     tokenizer = xtune.load_tokenizer(tiny_model)
     template = xtune.components().templates["chatml"]
-    assert isinstance(Session(model, tokenizer, template, max_new_tokens=8).ask("Who are you?"), str)
+    assert isinstance(Session(model, tokenizer, template, sampling=Sampling(8)).ask("Who are you?"), str)

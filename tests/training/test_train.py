@@ -49,15 +49,17 @@ def test_answers_are_those_of_a_chat_one_by_one():
     from engine_standins import tiny_llama, tiny_tokenizer
 
     from xtune.evaluation.held_out import answers
+    from xtune.generate.generate import Generator
+    from xtune.generate.sampling import Sampling
     from xtune.generate.session import Session
     from xtune.templates.template import ChatTemplate
 
     model, template = tiny_llama(), ChatTemplate(user="{text} w9 ")
     prompts = ["w5 w6 w7 w8 w10 w11", "w12"]
-    alone = []
-    for prompt in prompts:
-        alone.append(Session(model.eval(), tiny_tokenizer(), template, max_new_tokens=5).ask(prompt))
+    tokenizer, sampling = tiny_tokenizer(), Sampling(max_new_tokens=5)
+    alone = [Session(model, tokenizer, template, sampling=sampling).ask(prompt) for prompt in prompts]
     model.train()
-    together = answers(Session(model, tiny_tokenizer(), template, max_new_tokens=5), prompts, model.generate)
+    session = Session(model, tokenizer, template, sampling=sampling)
+    together = answers(session, prompts, Generator(model, tokenizer, model.generate))
     assert together == [{"prompt": p, "answer": a} for p, a in zip(prompts, alone, strict=True)]
     assert model.training

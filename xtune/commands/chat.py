@@ -47,6 +47,7 @@ def run(args: Namespace) -> int:
     from transformers import set_seed
 
     from xtune.generate.open import open_session
+    from xtune.generate.sampling import Sampling
     from xtune.registries import components
 
     set_seed(args.seed)
@@ -60,9 +61,7 @@ def run(args: Namespace) -> int:
         other_base=args.other_base,
     )
     session.system = args.system
-    session.max_new_tokens = args.max_new_tokens
-    session.temperature = args.temperature
-    session.top_p = args.top_p
+    session.sampling = Sampling(args.max_new_tokens, args.temperature, args.top_p)
     if args.prompt is not None:
         say(session, args.prompt)
     else:

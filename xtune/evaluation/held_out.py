@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xtune.conversation import Turn
 from xtune.dist import ranks
@@ -19,6 +18,7 @@ from xtune.foreign import reason
 
 if TYPE_CHECKING:
     from xtune.data.collate import Batch
+    from xtune.generate.generate import Generator
     from xtune.generate.session import Session
     from xtune.objectives.objective import Objective
 
@@ -77,59 +77,27 @@ def held_out_loss(
     return {"loss": loss, **figures, **counts}
 
 
-@torch.no_grad()
-def answers(
-    session: Session, prompts: Sequence[str], generate: Callable[..., Any], *, together: bool = False
-) -> list[dict[str, Any]]:
-    """The model's answers to `prompts`, written side by side in one batch, always taking the likeliest token.
+def answers(session: Session, prompts: Sequence[str], generator: Generator) -> list[dict[str, Any]]:
+    """The model's answers to `prompts`, written side by side in one batch.
 
-    What goes wrong is said in the log and does not stop a run, but where ranks generate `together`: they would wait
-    for the one that failed. There, XtuneError is raised.
+    What goes wrong is said in the log and does not stop a run, but where ranks generate together: they would wait for
+    the one that failed. There, XtuneError is raised.
     """
-    model, tokenizer = session.model, session.tokenizer
-    generating = False
-    with evaluating(model):
-        try:
-            asked = [session.prompt_ids([Turn("user", prompt)]) for prompt in prompts]
-            ids_BT, mask_BT = (part.to(model.device) for part in left_padded(asked, padding_id(tokenizer)))
-            generating = True
-            out_BT = generate(ids_BT, attention_mask=mask_BT, **session.generation_options())
-            generating = False
-            texts = [session.answer_text(out_T[ids_BT.shape[1] :]) for out_T in out_BT]
-        except Exception as error:  # an answer is only looked at: training goes on whatever happens here
-            if together and generating:
-                raise XtuneError(
-                    f"the prompts cannot be answered: {reason(error)}; the weights are sharded, so that the run cannot "
-                    f"go on without this rank: set evaluation.prompts=[], or evaluation.max_new_tokens lower"
-                ) from error
-            log.warning("no answers to the prompts: %s: %s", type(error).__name__, error)
-            return []
-    return [{"prompt": prompt, "answer": text} for prompt, text in zip(prompts, texts, strict=True)]
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Puts a module into evaluation mode, and back as it was."""
-    training = module.training
-    module.eval()
+    asked: list[list[int]] = []
     try:
-        yield
-    finally:
-        module.train(training)
+        asked = [session.prompt_ids([Turn("user", prompt)]) for prompt in prompts]
+        texts = generator.answers(asked, session.sampling, session.stops())
+    except Exception as error:  # an answer is only looked at: training goes on whatever happens here
+        if generator.together and asked:
+            raise XtuneError(
+                f"the prompts cannot be answered: {reason(error)}; the weights are sharded, so that the run cannot go "
+                f"on without this rank: set evaluation.prompts=[], or evaluation.max_new_tokens lower"
+            ) from error
+        log.warning("no answers to the prompts: %s: %s", type(error).__name__, error)
+        return []
+    return [{"prompt": prompt, "answer": text} for prompt, text in zip(prompts, texts, strict=True)]
 
 
 def evaluations_without_gain(losses: Sequence[float]) -> int:
     """How many of the last evaluations passed since the lowest loss."""
     return len(losses) - 1 - losses.index(min(losses)) if losses else 0
-
-
-def padding_id(tokenizer: Any) -> int:
-    """The id that fills rows up: the tokenizer's pad token, else its end token, else 0."""
-    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
-
-
-def left_padded(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """(ids_BT, mask_BT) of sequences that end together, as generating from them needs it."""
-    longest = max(map(len, sequences))
-    ids_BT = torch.tensor([[pad_id] * (longest - len(ids)) + list(ids) for ids in sequences])
-    return ids_BT, torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in sequences])

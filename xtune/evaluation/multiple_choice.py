@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from xtune.conversation import Conversation, Turn
 from xtune.errors import DataError
-from xtune.evaluation.held_out import CHECK_EVERY, left_padded
+from xtune.evaluation.held_out import CHECK_EVERY
 
 MOST_ANSWERS = 26
 
@@ -79,19 +79,17 @@ def first_difference(sequences: Sequence[Sequence[int]]) -> tuple[int, list[int]
     return min(map(len, sequences)), []
 
 
-@torch.no_grad()
 def accuracy(
     questions: Sequence[Question],
-    generate: Callable[..., Any],
+    next_logits: Callable[[Sequence[Sequence[int]]], Tensor],
     *,
-    pad_id: int,
     batch_size: int,
     context: int | None,
     check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """How many of `questions` are answered right. Those longer than `context` tokens (not all are) are not asked.
 
-    `check` may break it off with an exception, on all ranks.
+    `next_logits` gives logits_BV of what follows each prompt. `check` may break it off with an exception, on all ranks.
     """
     fitting = [question for question in questions if context is None or len(question.ids) < context]
     fitting.sort(key=lambda question: len(question.ids), reverse=True)
@@ -100,7 +98,7 @@ def accuracy(
         if start % (CHECK_EVERY * batch_size) == 0:
             check()
         batch = fitting[start : start + batch_size]
-        logits_BV = generate(*left_padded([question.ids for question in batch], pad_id))
+        logits_BV = next_logits([question.ids for question in batch])
         for question, logits_V in zip(batch, logits_BV, strict=True):
             right += int(logits_V[question.options].argmax()) == question.right
     return {

@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xtune.encoding.stops import stops
 from xtune.errors import ModelError
 from xtune.export.config_file import raw_config
 from xtune.foreign import read_json, reason
-from xtune.generate.session import stops
 from xtune.text import one_line
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def save_generation_config(template: ChatTemplate | None, tokenizer: PreTrainedT
     values = dict(stored) if stored is not None else made_of(raw_config(folder), tokenizer)
     own = values.get("eos_token_id")
     ends = [index for index in (own if isinstance(own, list) else [own]) if isinstance(index, int)]
-    ends += [index for index in stops(template, tokenizer)[0] if index not in ends]
+    ends += [index for index in stops(template, tokenizer).ids if index not in ends]
     if ends:
         values["eos_token_id"] = ends if len(ends) > 1 else ends[0]
     values = accepted(values)

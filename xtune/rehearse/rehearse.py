@@ -22,6 +22,7 @@ from xtune.errors import XtuneError
 from xtune.export.merge import merge
 from xtune.export.pth_to_hf import pth_to_hf
 from xtune.generate.open import open_session
+from xtune.generate.sampling import Sampling
 from xtune.registries import components
 from xtune.rehearse.small_config import NEW_TOKENS, Small, make_small
 from xtune.resolve import resolve
@@ -124,7 +125,7 @@ def resume(run: Run, work_dir: Path, checkpoint: Path, whole: Result) -> str:
 
 def chat(model: Path) -> str:
     session = open_session(str(model), components())
-    session.max_new_tokens = NEW_TOKENS
+    session.sampling = Sampling(max_new_tokens=NEW_TOKENS)
     answer = session.ask(QUESTION)
     return f"{QUESTION} -> {len(answer)} characters"
 

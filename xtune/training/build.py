@@ -19,8 +19,11 @@ from xtune.data.schedule import Plan, seed_everything
 from xtune.dist import ranks
 from xtune.distributed.parallel import StepSettings
 from xtune.evaluation.evaluator import Evaluator
-from xtune.evaluation.held_out import answers, evaluating, held_out_loss, padding_id
+from xtune.evaluation.held_out import answers, held_out_loss
 from xtune.evaluation.multiple_choice import accuracy, read_questions
+from xtune.generate.generate import Generator, padding_id
+from xtune.generate.sampling import Sampling
+from xtune.generate.session import Session
 from xtune.models.load import pick_dtype
 from xtune.names import encode
 from xtune.optimizers.optimizer import Optimizer, parameter_groups
@@ -151,56 +154,37 @@ def build_measure(
     return partial(held_out_loss, parallel, run.objective, held_out, batch, config.train.batch_size, check)
 
 
-def build_ask(run: Run, parallel: Parallel, tokenizer: Any) -> Callable[[], Rows]:
-    """Asks the model the config's prompts, as a chat with it would, always taking the likeliest token."""
-    from xtune.generate.session import Session
-
-    settings = run.config.evaluation
-    session = Session(
-        parallel.inner.model,  # type: ignore[arg-type]
-        tokenizer,
-        run.template,
-        system=settings.system,
-        max_new_tokens=settings.max_new_tokens,
-    )
+def build_generator(parallel: Parallel, tokenizer: Any) -> Generator:
+    """Generation by the model that is trained, in the dtype that it is trained in."""
     dtype: torch.dtype = parallel.inner.dtype  # type: ignore[assignment]
-    device = ranks.device().type
 
-    def ask() -> Rows:
-        if not settings.prompts:
-            return []
-        with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
-            return answers(session, settings.prompts, parallel.generate, together=parallel.generates_together)
+    def call(*inputs: Any, **options: Any) -> Any:
+        with torch.autocast(ranks.device().type, dtype=dtype, enabled=dtype != torch.float32):
+            return parallel.generate(*inputs, **options)
 
-    return ask
+    return Generator(parallel.inner.model, tokenizer, call, parallel.generates_together)  # type: ignore[arg-type]
+
+
+def build_ask(run: Run, generator: Generator) -> Callable[[], Rows]:
+    """Asks the model the config's prompts, as a chat with it would, always taking the likeliest token."""
+    settings = run.config.evaluation
+    sampling = Sampling(settings.max_new_tokens)
+    session = Session(generator.model, generator.tokenizer, run.template, settings.system, sampling)
+    return lambda: answers(session, settings.prompts, generator) if settings.prompts else []
 
 
 def build_choose(
-    run: Run, parallel: Parallel, tokenizer: Any, feeds: Sequence[Feed], check: Callable[[], None]
+    run: Run, generator: Generator, feeds: Sequence[Feed], check: Callable[[], None]
 ) -> Callable[[], Rows]:
     """Asks the multiple-choice questions of `feeds`. Raises DataError where they are no multiple choice."""
-    pad_id = padding_id(tokenizer)
-    model, dtype = parallel.inner.model, parallel.inner.dtype
-    device, batch_size = ranks.device(), run.config.train.batch_size
-    context = getattr(model.config, "max_position_embeddings", None)  # type: ignore[union-attr]
-    options = {"pad_id": pad_id, "batch_size": batch_size, "context": context, "check": check}
-    sets = {
-        feed.source.name: read_questions(
-            feed.source.name, conversations(feed), lambda whole: encode(whole, run.template, tokenizer).ids, context
-        )
-        for feed in feeds
-    }
 
-    def logits(ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        wanted = {"max_new_tokens": 1, "do_sample": False, "pad_token_id": pad_id, "output_logits": True}
-        inputs = {"input_ids": ids_BT.to(device), "attention_mask": mask_BT.to(device)}
-        return parallel.generate(**inputs, **wanted, return_dict_in_generate=True).logits[0].float()
+    def ids(conversation: Conversation) -> list[int]:
+        return encode(conversation, run.template, generator.tokenizer).ids
 
-    def choose() -> Rows:
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32), evaluating(model):  # type: ignore[arg-type]
-            return [{"name": name, **accuracy(found, logits, **options)} for name, found in sets.items()]
-
-    return choose
+    context, batch_size = generator.context, run.config.train.batch_size
+    sets = {feed.source.name: read_questions(feed.source.name, conversations(feed), ids, context) for feed in feeds}
+    ask = partial(accuracy, next_logits=generator.next_logits, batch_size=batch_size, context=context, check=check)
+    return lambda: [{"name": name, **ask(found)} for name, found in sets.items()]
 
 
 def conversations(feed: Feed) -> list[Conversation]:

@@ -99,9 +99,10 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     dataset = with_reference(prepared.dataset, reference)
     hooks = build_hooks(config)
     with Journals.opened(work_dir, source=source, write=ranks.rank() == 0) as journals:
-        ask = build.build_ask(run, parallel, tokenizer)
+        generator = build.build_generator(parallel, tokenizer)
+        ask = build.build_ask(run, generator)
         interrupts = Interrupts()
-        choose = build.build_choose(run, parallel, tokenizer, choices, interrupts.check)
+        choose = build.build_choose(run, generator, choices, interrupts.check)
         measure = build.build_measure(run, parallel, dataset.held_out, batch, interrupts.check)
         evaluator = build.build_evaluator(config, measure, ask, choose, journals, hooks)
         saver = Saver(
