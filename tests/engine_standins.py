@@ -19,6 +19,7 @@ from xtune.data.report import Report
 from xtune.distributed import DISTRIBUTED
 from xtune.quantization.quantization import Quantization
 from xtune.registries import Components, components
+from xtune.resolve import find_callbacks
 from xtune.templates.template import ChatTemplate
 from xtune.tuning import TUNING
 
@@ -184,6 +185,10 @@ class TinyRun:
     def distributed(self) -> Any:
         chosen = self.config.distributed
         return DISTRIBUTED[chosen]() if isinstance(chosen, str) else DISTRIBUTED[chosen.name](**chosen.options)
+
+    @property
+    def callbacks(self) -> Any:
+        return tuple(find_callbacks(self.config, COMPONENTS.callbacks))
 
     def load_tokenizer(self) -> Any:
         return tiny_tokenizer()

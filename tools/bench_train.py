@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from xtune.callbacks.callback import Hook
+from xtune.callbacks.callback import Callback
 
 RANK, RATE = 64, 2e-4
 WARM_STEPS = 2
@@ -199,7 +199,7 @@ def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
         seed=0,
         metrics=metrics,
         describe=str,
-        hooks=[clock := CpuClock()],
+        callbacks=(clock := CpuClock()),
     ).run()
     rows = metrics.rows[WARM_STEPS:]
     learnt = sum(row["learnt"] for row in rows)
@@ -214,10 +214,11 @@ def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-class CpuClock(Hook):
+class CpuClock(Callback):
     """Processor time at the end of each step."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.moments: list[float] = []
 
     def stepped(self, row: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from error_messages import FILLED_IN, PACKAGE, messages, modules
 
 import xtune
 from xtune.commands import components
+from xtune.commands.list_components import KINDS
 from xtune.commands.list_mappers import described
 from xtune.commands.list_models import size, tokens
 from xtune.errors import DuplicateName, UnknownName, UnknownPart
@@ -90,17 +91,17 @@ def config(found: Components) -> str:
     top, parts = [], []
     for name, field in schema["properties"].items():
         inside = str(field.get("$ref") or field.get("items", {}).get("$ref", "")).rpartition("/")[2]
-        if not inside:
+        if inside in ("", "ComponentSettings"):
             top.append(setting(name, field))
-        elif inside != "ComponentSettings":
+        else:
             prefix = f"{name}.0." if field.get("type") == "array" else f"{name}."
             rows = [setting(prefix + key, value) for key, value in sections[inside]["properties"].items()]
             parts.append(f"## {name}\n\n{table(['key', 'type', 'default', 'what it is'], rows)}")
     return "\n".join(
         [
             "# Config keys\n\nA key is written with dots, as `--cfg-options` takes it; entries of `data` are numbered "
-            "from 0. `tuning` and `distributed` take `name` and the options of that "
-            "[strategy](strategies.md).\n",
+            "from 0. What takes a name and options has those of the [strategy](strategies.md), "
+            "[objective](objectives.md) or [other component](components.md) of that name.\n",
             table(["key", "type", "default", "what it is"], top),
             *parts,
         ]
@@ -174,12 +175,20 @@ def objectives(found: Components) -> str:
     return "\n".join(parts)
 
 
+def others(found: Components) -> str:
+    parts = ["# Other components\n\nNamed by `quantization`, `optimizer.name`, `schedule.name` and `callbacks`.\n"]
+    for kind in KINDS:
+        registry = getattr(found, kind)
+        parts += [component(f"{name} ({registry.kind})", one) for name, one in registry.items()]
+    return "\n".join(parts)
+
+
 def component(title: str, kind: Any) -> str:
     """A component's first words, and its options."""
     about = " ".join((getdoc(kind) or "").split("\n\n")[0].split())
     rows = [
         (code(option), code(repr(field.get_default(call_default_factory=True))), field.description or "")
-        for option, field in kind.model_fields.items()
+        for option, field in getattr(kind, "model_fields", {}).items()
     ]
     options = table(["option", "default", "what it is"], rows) if rows else "It has no options.\n"
     return f"## {title}\n\n{about}\n\n{options}"
@@ -254,6 +263,7 @@ PAGES = {
     "mappers": mappers,
     "strategies": strategies,
     "objectives": objectives,
+    "components": others,
     "hooks": hooks,
     "errors": errors,
 }

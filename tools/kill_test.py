@@ -40,7 +40,7 @@ MOMENTS = {
     "publishing": ("xtune.checkpoints.checkpoint", "_put_in_place"),
     "naming the best": ("xtune.checkpoints.checkpoint", "replace_json"),
     "deleting": ("xtune.checkpoints.checkpoint", "prune"),
-    "the report": ("xtune.callbacks.report", "ReportHook.ended"),
+    "the report": ("xtune.callbacks.report", "ReportCallback.ended"),
 }
 """What a run is doing when it is stopped: before that, or after it."""
 ANY_TIME = "any time"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Callback": "xtune.callbacks.callback",
     "ChatTemplate": "xtune.templates.template",
     "Conversation": "xtune.conversation",
     "Distributed": "xtune.distributed.parallel",
@@ -54,6 +55,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from xtune.callbacks.callback import Callback
     from xtune.commands import components
     from xtune.conversation import Conversation, Example, Preference, Sample, Span, Turn
     from xtune.distributed.parallel import Distributed

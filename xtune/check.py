@@ -124,13 +124,11 @@ def extras(run: Run) -> Iterator[Finding]:
         if not find_spec(package):
             told = f"{run.config.distributed_name} needs {package}: pip install {package}, or use distributed=fsdp"
             yield Finding("distributed", "error", told)
-    if run.config.visualizers:
-        from xtune.callbacks.visualizers import VisualizerHook
-
+    for callback in run.callbacks:
         try:
-            VisualizerHook(run.config.visualizers)
+            callback.check()
         except XtuneError as error:
-            yield Finding("visualizers", "error", str(error))
+            yield Finding(callback.subject, "error", str(error))
 
 
 def plugins(run: Run) -> Finding:

@@ -42,6 +42,10 @@ LISTED_BY = {
     "mapper": "xtune list-mappers",
     "strategy": "xtune list-strategies",
     "tuning": "xtune list-strategies",
+    "quantization": "xtune list-components",
+    "optimizer": "xtune list-components",
+    "schedule": "xtune list-components",
+    "callback": "xtune list-components",
     "data set": "xtune list-cfg --group dataset",
     "command": "xtune --help",
 }

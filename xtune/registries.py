@@ -29,6 +29,7 @@ BUILTINS = {
     "quantizations": "xtune.quantization",
     "optimizers": "xtune.optimizers",
     "schedules": "xtune.optimizers",
+    "callbacks": "xtune.callbacks",
     "configs": "xtune.catalogue",
 }
 """The module of a kind whose hook adds the built-in ones."""
@@ -81,6 +82,10 @@ class Components:
     @cached_property
     def schedules(self) -> Registry[Any]:
         return self._filled("schedules", Registry("schedule"))
+
+    @cached_property
+    def callbacks(self) -> Registry[Any]:
+        return self._filled("callbacks", Registry("callback"))
 
     @cached_property
     def configs(self) -> ConfigRegistry:
@@ -163,6 +168,12 @@ def _is_optimizer(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, Optimizer)
 
 
+def _is_callback(value: Any) -> bool:
+    from xtune.callbacks.callback import Callback
+
+    return isinstance(value, type) and issubclass(value, Callback)
+
+
 def _is_config(value: Any) -> bool:
     return isinstance(value, Path)
 
@@ -182,6 +193,7 @@ FITTING: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "quantizations": ("a subclass of xtune.Quantization", _is_quantization),
     "optimizers": ("a subclass of xtune.Optimizer", _is_optimizer),
     "schedules": ("a function from progress to a share of the learning rate", callable),
+    "callbacks": ("a subclass of xtune.Callback", _is_callback),
     "configs": ("a package, with configs.add_package", _is_config),
     "commands": ("a module with HELP, add_arguments(parser) and run(args)", _is_command),
 }

@@ -4,12 +4,14 @@ it nobody looks anything up again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from xtune.callbacks.callback import Callback
+from xtune.callbacks.visualizers import Visualizer
 from xtune.config.schema import ComponentSettings, Config
 from xtune.config.validate import explain
 from xtune.data.prepare import Prepared
@@ -64,6 +66,7 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
         optimizer=make(_settings(config.optimizer.name, config.optimizer.options), "optimizer", found.optimizers),
         schedule=found.schedules[config.schedule.name],
         distributed=distributed,
+        callbacks=tuple(find_callbacks(config, found.callbacks)),
         components=found,
     )
     refuse_contradictions(run)
@@ -115,6 +118,14 @@ def _quantization(
             "set tuning.name=lora"
         )
     return chosen
+
+
+def find_callbacks(config: Config, known: Registry[Any]) -> Iterator[Callback]:
+    """Those that every run has, those that the config names, and one for each of mmengine's backends that it names."""
+    named = {settings.name for settings in config.callbacks}
+    yield from (kind() for name, kind in known.items() if kind.always and name not in named)
+    yield from (make(settings, "callbacks", known) for settings in config.callbacks)
+    yield from (Visualizer(backend=name) for name in config.visualizers)
 
 
 def _settings(name: str, options: Mapping[str, Any] | None = None) -> ComponentSettings:

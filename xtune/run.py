@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xtune.callbacks.callback import Callback
 from xtune.config.schema import Config, DataSettings
 from xtune.conversation import Conversation
 from xtune.data.feed import Feed
@@ -45,6 +46,7 @@ class Run:
     optimizer: Optimizer
     schedule: Shape
     distributed: Distributed
+    callbacks: tuple[Callback, ...]
     components: Components
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:

@@ -11,10 +11,11 @@ import pytest
 from engine_standins import TinyRun, tiny_config
 
 from xtune.callbacks import plot
-from xtune.callbacks.callback import Hook, RunFacts, tell
-from xtune.callbacks.progress import ProgressHook, clock
+from xtune.callbacks.callback import Callback, RunFacts
+from xtune.callbacks.progress import ProgressCallback, clock
 from xtune.callbacks.report import render_report
-from xtune.callbacks.visualizers import VisualizerHook
+from xtune.callbacks.together import Together
+from xtune.callbacks.visualizers import Visualizer
 from xtune.data.report import Report
 from xtune.errors import UnknownName
 from xtune.objectives.sft import Sft
@@ -52,7 +53,7 @@ def facts(tmp_path, steps=30):
 
 def test_plain_lines_where_there_is_no_terminal(tmp_path):
     file = io.StringIO()
-    hook = ProgressHook(console(file=file, width=120))
+    hook = ProgressCallback(console(file=file, width=120))
     hook.started(facts(tmp_path))
     for step in (1, 2, 30):
         hook.stepped(row(step))
@@ -71,7 +72,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path):
 
 def test_a_bar_on_a_terminal(tmp_path):
     file = io.StringIO()
-    hook = ProgressHook(console(file=file, width=100, force_terminal=True, color_system=None))
+    hook = ProgressCallback(console(file=file, width=100, force_terminal=True, color_system=None))
     hook.started(facts(tmp_path))
     hook.stepped(row(15))
     hook.answered([{"step": 15, "prompt": "Who?", "answer": ""}])
@@ -109,7 +110,7 @@ def test_smoothing_is_unbiased_at_its_start():
 
 def test_visualizers_by_name(tmp_path):
     with pytest.raises(UnknownName, match="unknown visualizer: got 'TensorboardBackend'; did you mean Tensorboard"):
-        VisualizerHook(["TensorboardBackend"])
+        Visualizer(backend="TensorboardBackend").check()
     evaluation = {"holdout": 0.2, "every": 4}
     config = tiny_config(visualizers=["LocalVisBackend", "TensorboardVisBackend"], evaluation=evaluation)
     train_run(TinyRun(config), tmp_path)
@@ -130,30 +131,33 @@ def test_an_answer_that_fails_never_stops_a_run(tmp_path, monkeypatch, caplog):
     assert "no answers to the prompts: RuntimeError: out of luck" in caplog.text
 
 
-class Refused(Hook):
+class Refused(Callback):
     def stepped(self, row):
         raise OSError(28, "No space left on device")
 
 
-def test_a_hook_that_cannot_write_costs_what_it_shows_and_not_the_run(caplog):
+def test_a_hook_that_cannot_write_costs_what_it_shows_and_not_the_run(tmp_path, caplog):
     shown = []
-    watching = type("Watching", (Hook,), {"stepped": lambda self, row: shown.append(row)})
-    hooks = [Refused(), watching()]
+    watching = type("Watching", (Callback,), {"stepped": lambda self, row: shown.append(row)})
+    together = Together([Refused(), watching()])
+    together.started(facts(tmp_path))
     for number in (1, 2):
-        tell(hooks, Hook.stepped, row(number))
-    assert [one["step"] for one in shown] == [1, 2] and len(hooks) == 1
+        together.stepped(row(number))
+    assert [one["step"] for one in shown] == [1, 2]
     assert caplog.text.count("Refused shows nothing more: No space left on device; training goes on") == 1
 
 
 def test_a_reader_that_leaves_does_not_end_the_process(tmp_path):
     """`xtune train | head`: what is printed after that goes nowhere, and the exit code is that of the run."""
     script = (
-        "import sys, time; from xtune import terminal; from xtune.callbacks.callback import Hook, tell\n"
-        "class Prints(Hook):\n    def stepped(self, row): made.print('x' * 99_999)\n"
-        "made, hooks = terminal.console(), [Prints()]\n"
-        "for row in range(9): tell(hooks, Hook.stepped, row); time.sleep(0.05)\n"
+        "import sys, time; from xtune import terminal; from xtune.callbacks.callback import Callback\n"
+        "from xtune.callbacks.together import Together\n"
+        "class Prints(Callback):\n    def stepped(self, row): made.print('x' * 99_999)\n"
+        "made, shown = terminal.console(), Together([Prints()])\n"
+        "shown.started(None)\n"
+        "for row in range(9): shown.stepped(row); time.sleep(0.05)\n"
         "with terminal.readers_may_leave(): print('the end')\n"
-        "sys.exit(7 if not hooks else 1)"
+        "sys.exit(7 if not shown._running else 1)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -11,8 +11,10 @@ import pytest
 from xtune import list_configs, load_config
 from xtune.cli import main
 from xtune.commands import COMMANDS, components
+from xtune.commands.list_components import KINDS
 from xtune.commands.list_models import size, tokens
 from xtune.commands.table import matches
+from xtune.plugins.checks import KINDS as ALL_KINDS
 
 
 def lines(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
@@ -167,3 +169,16 @@ def test_list_cfg_answers_at_once() -> None:
         spent.append(float(done.stderr.splitlines()[-1]))
         time.sleep(0.01)
     assert min(spent) < 0.15
+
+
+def test_list_components_shows_every_kind_that_has_no_list_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = lines(capsys, "list-components")
+    found = components([])
+    for kind in KINDS:
+        registry = getattr(found, kind)
+        assert all(any(line.startswith(f"{name} ({registry.kind}): ") for line in shown) for name in registry)
+    own = {"models", "templates", "mappers", "strategies", "objectives", "configs", "commands"}
+    assert own | set(KINDS) == set(ALL_KINDS)
+    options = lines(capsys, "list-components", "callbacks")
+    assert "    backend = 'TensorboardVisBackend'  class of mmengine.visualization" in options
+    assert set(options) < set(shown)

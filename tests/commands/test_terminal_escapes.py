@@ -74,6 +74,7 @@ CASES = {
     "list-mappers": ["-p {evil}"],
     "list-strategies": ["{evil}", ""],
     "list-objectives": ["{evil}", ""],
+    "list-components": ["{evil}", ""],
     "plugins": ["", "{evil}"],
     "new-plugin": ["{evil}"],
     "rehearse": ["{broken}", "{config} --data {evil}"],

@@ -11,7 +11,7 @@ import pytest
 import unused
 from covering import cover, identity, traits
 
-from xtune.callbacks.report import ReportHook
+from xtune.callbacks.report import ReportCallback
 from xtune.catalogue.compose import compose
 from xtune.catalogue.names import parse
 from xtune.catalogue.points import points
@@ -51,7 +51,7 @@ COVERING = covering()
 @pytest.fixture(autouse=True)
 def without_report(monkeypatch):
     """The report of a run has tests of its own, and drawing it takes as long as the rest of a rehearsal."""
-    monkeypatch.setattr(ReportHook, "ended", lambda self, reason: None)
+    monkeypatch.setattr(ReportCallback, "ended", lambda self, reason: None)
 
 
 def test_the_covering_set_has_every_component():

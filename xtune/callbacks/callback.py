@@ -1,27 +1,24 @@
-"""What can watch a run. Hooks look; none of them changes what is trained."""
+"""What can watch a run. Callbacks look; none of them changes what is trained."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from xtune.foreign import reason
+from pydantic import ConfigDict
+
+from xtune.config.schema import Settings
 
 if TYPE_CHECKING:
     from xtune.objectives.objective import Objective
-
-log = logging.getLogger(__name__)
 
 NO_FIGURES = ("step", "loss", "learnt", "trained")
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a hook may want to show: the run's folder, its first and last step, what is learnt, what it is made of, its
-    journals.
+    """What a callback may want to show: the run's folder, first and last step, objective, what it is made of, journals.
 
     The journals grow while the run goes on; in a resumed run they begin with what stood in them.
     """
@@ -47,8 +44,22 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-class Hook:
-    """A watcher of a run, on rank 0. Rows are what stands in the journals."""
+class Callback(Settings):
+    """A watcher of a run, on rank 0; its fields are its options. Rows are what stands in the journals."""
+
+    model_config = ConfigDict(frozen=False)
+
+    always: ClassVar[bool] = False
+    """Whether every run has it, named in the config or not."""
+    subject: ClassVar[str] = "callbacks"
+    """What a finding of `check` is listed under."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A callback may remember anything: only what its class declares is an option."""
+        object.__setattr__(self, name, value)
+
+    def check(self) -> None:
+        """Raises an XtuneError for what this machine lacks, before anything is loaded."""
 
     def started(self, facts: RunFacts) -> None:
         """Before the first step."""
@@ -66,17 +77,12 @@ class Hook:
     def chosen(self, rows: list[dict[str, Any]]) -> None:
         """After multiple-choice questions were asked: step, name, accuracy, right, questions, too_long of each set."""
 
+    def saved(self, step: int, folder: Path) -> None:
+        """After a checkpoint was written, whole and in its place."""
+
     def ended(self, reason: str) -> None:
         """After the last step, also of a run that was stopped."""
 
 
-def tell(hooks: list[Hook], event: Callable[..., None], *facts: Any) -> None:
-    """Calls the method `event` (of Hook) of all hooks. One that the system refuses to write is left out from then on:
-    a full disk or a closed terminal costs what is shown, not the run.
-    """
-    for hook in list(hooks):
-        try:
-            getattr(hook, event.__name__)(*facts)
-        except OSError as error:
-            hooks.remove(hook)
-            log.warning("%s shows nothing more: %s; training goes on", type(hook).__name__, reason(error))
+Hook = Callback
+"""What Callback was called before; for one version."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.panel import Panel
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from xtune import terminal
-from xtune.callbacks.callback import Hook, RunFacts, figures, spoken
+from xtune.callbacks.callback import Callback, RunFacts, figures, spoken
 from xtune.data.report import Report
 from xtune.text import visible
 
@@ -19,18 +19,22 @@ LINE_EVERY = 10.0
 """Seconds between two plain lines."""
 
 
-class ProgressHook(Hook):
+class ProgressCallback(Callback):
     """Loss, learning rate, tokens a second, memory and the time left."""
 
+    always: ClassVar[bool] = True
+
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or terminal.console()
+        super().__init__()
+        self._given = console
         self.bar: Progress | None = None
-        self._printed = float("-inf")
-        self._seconds = 0.0
-        self._steps = 0
 
     def started(self, facts: RunFacts) -> None:
         self.facts = facts
+        self.console = self._given or terminal.console()
+        self._printed = float("-inf")
+        self._seconds = 0.0
+        self._steps = 0
         self.console.print(Report.from_json(facts.about["data"]["report"]).table())
         self.console.print(facts.about["summary"])
         if self.console.is_terminal:

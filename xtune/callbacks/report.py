@@ -6,10 +6,10 @@ import logging
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, ClassVar
 
 from xtune.atomic import whole_file
-from xtune.callbacks.callback import Hook, RunFacts, figures, spoken
+from xtune.callbacks.callback import Callback, RunFacts, figures, spoken
 from xtune.callbacks.plot import Rows, loss_svg, save_loss, small_svg
 from xtune.callbacks.progress import clock
 from xtune.config.write import dump
@@ -20,8 +20,10 @@ log = logging.getLogger(__name__)
 PAGE = Path(__file__).with_name("report.html")
 
 
-class ReportHook(Hook):
-    """Writes the plot and the report when the run ends, also when it was stopped."""
+class ReportCallback(Callback):
+    """Writes loss.png and report.html when the run ends, also when it was stopped."""
+
+    always: ClassVar[bool] = True
 
     def started(self, facts: RunFacts) -> None:
         self.facts = facts

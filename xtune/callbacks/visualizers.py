@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from xtune.callbacks.callback import Hook, RunFacts, figures
+from pydantic import Field
+
+from xtune.callbacks.callback import Callback, RunFacts, figures
 from xtune.errors import ConfigError, UnknownName
 
 SHOWN = ("loss", "lr", "grad_norm", "tokens", "memory_gib")
 
 
-class VisualizerHook(Hook):
-    """Sends each step's and each evaluation's numbers to mmengine's backends, by class name."""
+class Visualizer(Callback):
+    """Sends the numbers of steps and evaluations to a tracker: TensorBoard, Weights & Biases, MLflow and others."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        from mmengine import visualization
+    subject: ClassVar[str] = "visualizers"
 
-        known = [name for name in dir(visualization) if name.endswith("VisBackend") and name != "BaseVisBackend"]
-        for name in names:
-            if name not in known:
-                raise UnknownName("visualizer", name, known)
-        self.kinds = [getattr(visualization, name) for name in names]
+    backend: str = Field(default="TensorboardVisBackend", description="class of mmengine.visualization")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict, description="what that class takes, such as init_kwargs of WandbVisBackend"
+    )
+
+    def check(self) -> None:
+        self._kind()
 
     def started(self, facts: RunFacts) -> None:
         self.facts = facts
-        self.backends = []
         folder = facts.work_dir / "visualizers"
         for path in folder.rglob("*"):
             if path.is_symlink() and not path.is_dir():  # a backend would write to what it points to
                 path.unlink()
-        for kind in self.kinds:
-            backend = kind(save_dir=str(folder))
-            try:
-                _ = backend.experiment  # makes the connection, or says which package is missing
-            except ImportError as error:
-                raise ConfigError(f"visualizer {kind.__name__} cannot start: {' '.join(str(error).split())}") from error
-            self.backends.append(backend)
+        try:
+            self.tracker = self._kind()(**{"save_dir": str(folder), **self.arguments})
+            _ = self.tracker.experiment  # makes the connection, or says which package is missing
+        except (ImportError, TypeError) as error:
+            raise ConfigError(f"visualizer {self.backend} cannot start: {' '.join(str(error).split())}") from error
 
     def stepped(self, row: dict[str, Any]) -> None:
         self._send({f"train/{name}": row[name] for name in (*SHOWN, *self.facts.objective.metrics)}, row["step"])
@@ -50,9 +49,16 @@ class VisualizerHook(Hook):
             self._send({f"choices/{row['name']}": row["accuracy"]}, row["step"])
 
     def _send(self, values: dict[str, float], step: int) -> None:
-        for backend in self.backends:
-            backend.add_scalars(dict(values), step=step)
+        self.tracker.add_scalars(dict(values), step=step)
 
     def ended(self, reason: str) -> None:
-        for backend in self.backends:
-            backend.close()
+        self.tracker.close()
+
+    def _kind(self) -> Any:
+        """The backend's class. Raises UnknownName."""
+        from mmengine import visualization
+
+        known = [name for name in dir(visualization) if name.endswith("VisBackend") and name != "BaseVisBackend"]
+        if self.backend not in known:
+            raise UnknownName("visualizer", self.backend, known)
+        return getattr(visualization, self.backend)

@@ -33,6 +33,7 @@ FREE = (
     "evaluation.system",
     "evaluation.max_new_tokens",
     "evaluation.patience",
+    "callbacks",
     "visualizers",
     "model.path",
     "model.tokenizer",

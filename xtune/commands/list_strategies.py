@@ -23,6 +23,6 @@ def print_options(titled: Mapping[str, Any]) -> None:
     """What each component is, in a line, and its options."""
     for title, component in titled.items():
         print(f"{title}: {(getdoc(component) or '').split(chr(10) * 2)[0]}")
-        for option, field in component.model_fields.items():
+        for option, field in getattr(component, "model_fields", {}).items():  # a function has none
             about = f"  {field.description}" if field.description else ""
             print(f"    {option} = {field.get_default(call_default_factory=True)!r}{about}")

@@ -121,7 +121,7 @@ class Config(Settings):
     objective: ComponentSettings = Field(
         default=ComponentSettings(name="sft"), description="what is learnt from a row; registry name, with its options"
     )
-    tuning: ComponentSettings
+    tuning: ComponentSettings = Field(description="how weights are tuned; registry name, with its options")
     quantization: str | ComponentSettings | None = Field(
         default=None,
         description="of the base model: none, nf4, fp4, int8, alone or with options; null is what the tuning asks for",
@@ -144,6 +144,9 @@ class Config(Settings):
     train: TrainSettings = TrainSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    callbacks: list[ComponentSettings] = Field(
+        default_factory=list, description="what watches the run beside progress and report; names, with their options"
+    )
     visualizers: list[str] = Field(default_factory=list, description="mmengine backends, such as TensorboardVisBackend")
     seed: int = Field(default=0, ge=0, lt=2**32, description="of data order, dropout and initial adapters")
 

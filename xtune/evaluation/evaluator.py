@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from xtune.callbacks.callback import Hook, tell
+from xtune.callbacks.callback import Callback
 from xtune.checkpoints.journal import Journal
 from xtune.evaluation.held_out import evaluations_without_gain
 
@@ -36,20 +36,20 @@ class Evaluator:
     """The accuracy on each set of multiple-choice questions."""
     patience: int | None = None
     keep_best: bool = False
-    hooks: list[Hook] = field(default_factory=list)
+    callbacks: Callback = field(default_factory=Callback)
 
     def __call__(self, step: int) -> Verdict:
         """Evaluates. The journals get all of it at the end, or nothing where a signal breaks it off (Interrupted)."""
         answers = [{"step": step, **row} for row in self.ask()]
-        tell(self.hooks, Hook.answered, answers)
+        self.callbacks.answered(answers)
         chosen = [{"step": step, **row} for row in self.choose()]
-        tell(self.hooks, Hook.chosen, chosen)
+        self.callbacks.chosen(chosen)
         measured = [{"step": step, **self.measure()}] if self.measure is not None else []
         for journal, rows in ((self.answers, answers), (self.choices, chosen), (self.evaluations, measured)):
             for row in rows:
                 journal.append(row)
         for row in measured:
-            tell(self.hooks, Hook.evaluated, row)
+            self.callbacks.evaluated(row)
         return self.verdict(step)
 
     def verdict(self, step: int) -> Verdict:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xtune.registry import ConfigRegistry, Registry
 
 PROJECT = "xtune"
-API_VERSION = "1.6"
+API_VERSION = "1.7"
 """Of the hooks and the public API. A changed or removed signature raises the first number, an added one the second."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -60,6 +60,11 @@ def register_optimizers(optimizers: Registry[Any]) -> None:
 @hookspec
 def register_schedules(schedules: Registry[Any]) -> None:
     """Adds schedules: `schedules.add("linear", function)`, from progress (0 to 1) to a share of the rate (0 to 1)."""
+
+
+@hookspec
+def register_callbacks(callbacks: Registry[Any]) -> None:
+    """Adds what watches a run: `callbacks.add("clock", Clock)`, a subclass of Callback."""
 
 
 @hookspec

@@ -35,7 +35,7 @@ from xtune.training.reference import load_reference, reference_log_probs
 if TYPE_CHECKING:
     import numpy as np
 
-    from xtune.callbacks.callback import Hook
+    from xtune.callbacks.callback import Callback
     from xtune.checkpoints.journal import Journals
     from xtune.config.schema import Config, OptimizerSettings
     from xtune.data.dataset import Dataset
@@ -202,7 +202,7 @@ def build_evaluator(
     ask: Callable[[], Rows],
     choose: Callable[[], Rows],
     journals: Journals,
-    hooks: list[Hook],
+    callbacks: Callback,
 ) -> Evaluator:
     return Evaluator(
         evaluations=journals.evaluations,
@@ -213,7 +213,7 @@ def build_evaluator(
         choose=choose,
         patience=config.evaluation.patience,
         keep_best=config.checkpoint.best,
-        hooks=hooks,
+        callbacks=callbacks,
     )
 
 

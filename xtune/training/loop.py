@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xtune.callbacks.callback import Hook, tell
+from xtune.callbacks.callback import Callback
 from xtune.checkpoints.journal import Journal
 from xtune.data.schedule import seed_everything
 from xtune.dist import ranks
@@ -48,7 +48,7 @@ class Loop:
     """Saver.save."""
     evaluate_every: int = 500
     save_every: int = 500
-    hooks: list[Hook] = field(default_factory=list)
+    callbacks: Callback = field(default_factory=Callback)
     interrupts: Interrupts = field(default_factory=Interrupts)
 
     def run(self, start: int = 0, *, evaluation_due: bool = False) -> str:
@@ -68,7 +68,7 @@ class Loop:
                 if reason:
                     break
                 self.metrics.append(row := self.train_step(step, batches))
-                tell(self.hooks, Hook.stepped, row)
+                self.callbacks.stepped(row)
                 due = self.evaluate is not None and self._due(step + 1, self.evaluate_every)
                 reason = self._after(step + 1, due=due)
         return reason or "finished"

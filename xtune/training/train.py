@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xtune.callbacks.callback import Hook, tell
 from xtune.checkpoints.work_dir import workplace
 from xtune.config.schema import Config
 from xtune.dist import launch, ranks
@@ -18,6 +16,9 @@ from xtune.run import Run
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from xtune.callbacks.together import Together
+    from xtune.checkpoints.save import Saver
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def train_run(run: Run, work_dir: Path, resume: str | Path | None = None, *, oth
 
 def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool) -> Result:
     from xtune.callbacks.callback import RunFacts
+    from xtune.callbacks.together import Together
     from xtune.checkpoints.checkpoint import list_checkpoints
     from xtune.checkpoints.journal import Journals
     from xtune.checkpoints.resume import find_source
@@ -81,6 +83,8 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     from xtune.training.versions import describe_run
 
     config = run.config
+    callbacks = Together(run.callbacks if ranks.rank() == 0 else ())
+    callbacks.check()
     feeds, choices = run.open_data(), run.open_choices()
     tokenizer = run.load_tokenizer()
     prepared = run.prepare_data(tokenizer, feeds)
@@ -97,14 +101,13 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
         refuse_mixed_samples(parallel, build.build_collate(model, tokenizer))
     reference = build.build_reference(run, parallel, prepared.dataset, batch, source)
     dataset = with_reference(prepared.dataset, reference)
-    hooks = build_hooks(config)
     with Journals.opened(work_dir, source=source, write=ranks.rank() == 0) as journals:
         generator = build.build_generator(parallel, tokenizer)
         ask = build.build_ask(run, generator)
         interrupts = Interrupts()
         choose = build.build_choose(run, generator, choices, interrupts.check)
         measure = build.build_measure(run, parallel, dataset.held_out, batch, interrupts.check)
-        evaluator = build.build_evaluator(config, measure, ask, choose, journals, hooks)
+        evaluator = build.build_evaluator(config, measure, ask, choose, journals, callbacks)
         saver = Saver(
             work_dir=work_dir,
             parallel=parallel,
@@ -123,10 +126,10 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
             describe=partial(build.describe_batch, tokenizer),
             evaluate=evaluator if measure or choices or config.evaluation.prompts else None,
             verdict=evaluator.verdict,
-            save=saver.save,
+            save=partial(save_and_tell, saver, callbacks),
             evaluate_every=config.evaluation.every,
             save_every=config.checkpoint.every,
-            hooks=hooks,
+            callbacks=callbacks,
             interrupts=interrupts,
         )
         rows = {name: journal.rows for name, journal in journals._asdict().items()}
@@ -135,32 +138,19 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
         facts = RunFacts(
             work_dir, start.step, plan.steps, run.objective, {**about, "summary": summary(about, model)}, **rows
         )
-        reason = run_with_hooks(hooks, facts, partial(loop.run, start.step, evaluation_due=start.evaluation_due))
+        reason = callbacks.run(facts, partial(loop.run, start.step, evaluation_due=start.evaluation_due))
         ranks.barrier()
         return Result(work_dir=work_dir, reason=reason, checkpoint=list_checkpoints(work_dir)[-1], **rows)
 
 
-def run_with_hooks(hooks: list[Hook], facts: Any, run: Callable[[], str]) -> str:
-    """Runs with the hooks told of its start and its end, whatever that is."""
-    tell(hooks, Hook.started, facts)
-    reason = "an error"
-    try:
-        reason = run()
-    finally:
-        tell(hooks, Hook.ended, reason)
-    return reason
+def save_and_tell(saver: Saver, callbacks: Together, step: int, **how: bool) -> None:
+    """Saves, and passes the checkpoint on to the callbacks: one that could not be written is not there."""
+    from xtune.checkpoints.checkpoint import list_checkpoints
 
-
-def build_hooks(config: Config) -> list[Hook]:
-    """Watchers of the run: on the first rank only."""
-    from xtune.callbacks.progress import ProgressHook
-    from xtune.callbacks.report import ReportHook
-    from xtune.callbacks.visualizers import VisualizerHook
-
-    if ranks.rank() > 0:
-        return []
-    visualizers = [VisualizerHook(config.visualizers)] if config.visualizers else []
-    return [ProgressHook(), ReportHook(), *visualizers]
+    saver.save(step, **how)
+    for folder in list_checkpoints(saver.work_dir):
+        if folder.name == f"step_{step}":
+            callbacks.saved(step, folder)
 
 
 def write_description(folder: Path, *, run: Run, about: dict[str, Any], reference: np.ndarray | None = None) -> None:
