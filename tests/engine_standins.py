@@ -198,6 +198,9 @@ class TinyRun:
         model.name_or_path = "tiny"
         return model
 
+    def embedding_rows(self) -> int:
+        return int(self.load_model().config.vocab_size)
+
     def open_data(self) -> list[Any]:
         return []
 

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "xtune"
-ERRORS = {"XtuneError", "ConfigError", "DataError", "ModelError", "PluginError", "CheckpointError"}
+ERRORS = {
+    "XtuneError",
+    "ConfigError",
+    "DataError",
+    "ModelError",
+    "PluginError",
+    "CheckpointError",
+    "TuningError",
+    "OtherTokenizer",
+}
 ERRORS |= {"UnusableTemplate", "RefusedConversation"}
 FILLED_IN = "…"
 """Stands for what a message fills in."""

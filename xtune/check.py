@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from xtune.conversation import IGNORE, Conversation, Turn
+from xtune.data.embedded import refuse_unembedded
 from xtune.data.schedule import Plan
 from xtune.encoding.stops import stops
 from xtune.encoding.verify import compare
@@ -22,18 +23,20 @@ from xtune.errors import DataError, ModelError, XtuneError
 from xtune.estimate.memory import GIB, checkpoint_bytes
 from xtune.estimate.plan import RESERVED_GIB, Estimate, Setting, advice, estimate, planned, setting_of
 from xtune.models.load import load_config_file, refuse_incomplete
+from xtune.models.vocabulary import OtherTokenizer, added_beyond, refuse_beyond
 from xtune.names import encode
 from xtune.optimizers.schedule import check_warmup
 from xtune.paths import is_local
 from xtune.templates.own_jinja import UnusableTemplate
-from xtune.text import in_bytes
+from xtune.text import in_bytes, shown
 from xtune.training.layers import free_memory
 from xtune.training.versions import PACKAGES, device_name, plugin_versions
+from xtune.tuning.tuning import TuningError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from xtune.data.dataset import Packs
+    from xtune.data.dataset import Dataset, Packs
     from xtune.data.report import Report
     from xtune.run import Run
 
@@ -68,9 +71,12 @@ def of_settings(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
 def of_tokenizer(run: Run) -> Iterator[Finding]:
     """What the model's small files say: its context, its tokenizer beside the chat template."""
     try:
+        run.refuse_stored_bits()
         yield weights(run)
         yield context(run)
-        yield from template(run, run.load_tokenizer())
+        tokenizer = run.load_tokenizer()
+        yield vocabulary(run, tokenizer)
+        yield from template(run, tokenizer)
     except XtuneError as error:
         yield Finding("model", "error", str(error))
 
@@ -80,8 +86,11 @@ def of_data(run: Run, ranks: int) -> Iterator[Finding]:
     try:
         feeds = run.open_data()
         run.open_choices()
-        dataset, report = run.prepare_data(run.load_tokenizer(), feeds)
+        tokenizer = run.load_tokenizer()
+        dataset, report = run.prepare_data(tokenizer, feeds)
         yield from rows(report)
+        if problem := unembedded(run, dataset, tokenizer):
+            yield Finding("embeddings", "error", problem)
         yield steps(run, dataset.train, ranks)
     except DataError as error:
         yield Finding("data", "error", str(error))
@@ -146,9 +155,11 @@ def room(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
     try:
         found = estimate(run, setting, ranks)
     except XtuneError as error:
-        yield Finding("memory", "unknown", str(error))
+        misfit = isinstance(error, TuningError)
+        yield Finding("tuning" if misfit else "memory", "error" if misfit else "unknown", str(error))
         yield Finding("disk", "unknown", f"{in_bytes(free_disk(work_dir))} free at {work_dir}")
         return
+    yield Finding("tuning", "ok", f"{found.needed.trained:,} weights are trained, {found.told}")
     yield memory(found, setting)
     yield from disk(found.run, found.needed.trained, work_dir)
 
@@ -220,6 +231,18 @@ def context(run: Run) -> Finding:
     return Finding("length", "ok", f"max_length {run.config.max_length}, the model takes {limit or 'any'}")
 
 
+def vocabulary(run: Run, tokenizer: PreTrainedTokenizerBase) -> Finding:
+    """The tokenizer beside the rows of the embeddings, and the ids of the template."""
+    rows = run.embedding_rows()
+    beyond = added_beyond(tokenizer, rows)
+    asked = Conversation((Turn("user", QUESTION), Turn("assistant", ANSWER)))
+    refuse_beyond(encode(asked, run.template, tokenizer).ids, tokenizer, rows, f"template {run.config.template}")
+    if beyond:
+        told = f"{len(beyond)} added tokens have no embedding, such as {shown(beyond[0])}: rows with them are refused"
+        return Finding("vocabulary", "warning", told)
+    return Finding("vocabulary", "ok", f"{len(tokenizer):,} tokens, {rows:,} embeddings")
+
+
 def template(run: Run, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
     """The chat template beside the tokenizer's own, and whether what is learnt ends with what ends an answer."""
     yield beside_own(run, tokenizer)
@@ -249,6 +272,17 @@ def beside_own(run: Run, tokenizer: PreTrainedTokenizerBase) -> Finding:
         told = f"{name} is not the tokenizer's own: {differ} conversations differ (xtune check-template){refused}"
         return Finding("template", "warning", told)
     return Finding("template", "ok", f"{name}, which equals the tokenizer's own, id for id{refused}")
+
+
+def unembedded(run: Run, dataset: Dataset, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Which token of the rows the model has no embedding for; empty where it has all."""
+    try:
+        refuse_unembedded(dataset, tokenizer, run.embedding_rows())
+    except OtherTokenizer:  # of_tokenizer has reported it
+        return ""
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 def rows(report: Report) -> Iterator[Finding]:

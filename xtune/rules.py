@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from xtune.run import Run
 
 
+ENDS = ("embed_tokens", "wte", "lm_head")
+"""Embeddings and head, which may have adapters where they are named."""
+
+
 def refuse_contradictions(run: Run) -> None:
     """Raises ConfigError for the first rule that the settings break."""
     for rule in RULES:
@@ -54,17 +58,18 @@ def flash_with_alibi(run: Run) -> None:
 
 
 def unknown_targets(run: Run) -> None:
+    """For models whose layers are known; those with experts, or of a user, are looked at where they are built."""
     if not isinstance(run.tuning, Lora) or run.tuning.targets == "all-linear":
         return
-    if not is_known(run) or run.model.config.get("model_type") not in TRAITS:
+    traits = TRAITS.get(run.model.config.get("model_type", ""))
+    if not is_known(run) or traits is None or traits.experts:
         return
-    names = list(dict.fromkeys(matrix.name for matrix in matrices(run.model.config) if matrix.linear))
-    if any(target.endswith(name) for target in run.tuning.targets for name in names):
-        return
-    raise ConfigError(
-        f"tuning.targets names no layer of {run.config.model.name}: got {', '.join(run.tuning.targets)}; "
-        f"it has {', '.join(names)}"
-    )
+    names = list(dict.fromkeys(matrix.name for matrix in matrices(run.model.config)))
+    for target in run.tuning.targets:
+        if target.rpartition(".")[2] not in (*names, *ENDS):
+            raise ConfigError(
+                f"tuning.targets names no layer of {run.config.model.name}: got {target}; it has {', '.join(names)}"
+            )
 
 
 def adapter_rate(run: Run) -> None:

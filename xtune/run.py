@@ -15,12 +15,14 @@ from xtune.distributed.parallel import Distributed
 from xtune.encoding.encoder import Encoder, Recipe
 from xtune.errors import DataError
 from xtune.mappers.bind import Mapper, bind_mapper, recognise
-from xtune.models.load import load_model, load_on_cpu, load_tokenizer, pick_dtype
+from xtune.models.load import load_config_file, load_model, load_on_cpu, load_tokenizer, pick_dtype
 from xtune.models.spec import ModelSpec
+from xtune.models.vocabulary import embedding_rows
 from xtune.objectives.objective import Objective
 from xtune.optimizers.optimizer import Optimizer
 from xtune.optimizers.schedule import Shape
 from xtune.quantization.quantization import Quantization
+from xtune.quantization.stored import refuse_quantized, refuse_requantizing, refuse_unasked
 from xtune.registries import Components
 from xtune.sources.source import Source, open_source
 from xtune.templates.template import ChatTemplate
@@ -59,6 +61,7 @@ class Run:
         """
         import torch
 
+        self.refuse_stored_bits()
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dtype = pick_dtype(self.config.model.dtype, place)
         model = (load_on_cpu if on_cpu else load_model)(
@@ -70,6 +73,23 @@ class Run:
         )
         self.quantization.prepare(model)
         return model
+
+    def refuse_stored_bits(self) -> None:
+        """Raises ModelError where the model is stored in few bits, and the settings ask for something else."""
+        import torch
+
+        path, wanted = self.config.model.path, self.quantization.load_options(torch.float32)
+        config = load_config_file(path)
+        if self.tuning.trains_everything:
+            refuse_quantized(path, config, "its weights cannot be trained whole")
+        elif wanted is None:
+            refuse_unasked(path, config)
+        else:
+            refuse_requantizing(path, config, wanted)
+
+    def embedding_rows(self) -> int:
+        """Rows of the model's embeddings, by its config.json: known before its weights are loaded."""
+        return embedding_rows(load_config_file(self.config.model.path))
 
     def open_data(self) -> list[Feed]:
         """The data entries, opened: a file that is missing is told before a tokenizer is downloaded."""

@@ -27,18 +27,22 @@ def run(args: Namespace) -> int:
     from xtune.errors import XtuneError
     from xtune.estimate.plan import advice, estimate, fits, planned, setting_of
     from xtune.resolve import resolve
+    from xtune.tuning.tuning import TuningError
 
     quiet_libraries()
     found, gpus = resolve(config_from(args)), max(1, args.gpus)
     setting = setting_of(found.config, args.gpus, args.gpu_memory, found.objective.sequences)
     print(f"{found.config.model.path}, {found.config.tuning.name}")
     try:
-        found, needed, memory = estimate(found, setting, gpus)
+        found, needed, memory, told = estimate(found, setting, gpus)
+    except TuningError:
+        raise
     except XtuneError as error:
         print(f"parameters  unknown: {error}")
         print_data(found, None, gpus)
         return 0
     print_parameters(found, needed)
+    print(f"            {told}")
     print_memory(memory, needed, setting)
     print_work(found, needed, gpus)
     print_fits(found, setting)

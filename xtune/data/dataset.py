@@ -112,6 +112,14 @@ class Samples:
         """Tokens of each sample, int32 (samples,)."""
         return np.concatenate([np.diff(starts) for starts, *_ in self._batches])
 
+    def first_beyond(self, limit: int) -> tuple[int, int] | None:
+        """The first sample with an id of `limit` or more, and that id."""
+        for first, (starts, ids, *_) in zip(self._first, self._batches, strict=False):
+            if (places := np.flatnonzero(ids >= limit)).size:
+                at = int(places[0])
+                return first + int(np.searchsorted(starts, at, side="right")) - 1, int(ids[at])
+        return None
+
     def where(self, sample: int) -> str:
         """The place of the row that the sample was made of, such as "medicine.xlsx, sheet Main, row 12"."""
         batch, at = self._locate(sample)

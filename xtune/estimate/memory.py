@@ -14,6 +14,7 @@ from typing import Any
 from xtune.distributed.parallel import Distributed
 from xtune.errors import ConfigError
 from xtune.models.count import head_dim, matrices
+from xtune.models.skeleton import build
 from xtune.optimizers.optimizer import Optimizer
 from xtune.quantization.quantization import Quantization
 from xtune.training.loss import CHUNK_ELEMENTS
@@ -55,36 +56,33 @@ def on_each(memory: Memory, distributed: Distributed, gpus: int, quantization: Q
     return replace(memory, **{**shares, **gone})
 
 
-def trained_parameters(config: Mapping[str, Any], tuning: Tuning) -> int:
-    """How many weights a run trains: those of the model's class, built without memory and prepared as for training.
-
-    Raises ConfigError where the sizes are not known, and where neither transformers nor xtune has the class.
+def skeleton(config: Mapping[str, Any]) -> Any:
+    """The model's class, built without memory. Raises ConfigError where the sizes are not known, and where neither
+    transformers nor xtune has the class.
     """
     import torch
 
     if not config:
         raise ConfigError("nothing is known of this model's sizes: got a ModelSpec without config; give it one")
     with torch.device("meta"):
-        model = tuning.prepare(build(config))
+        return build(config)
+
+
+def prepared(model: Any, tuning: Tuning) -> Any:
+    """A skeleton, prepared as for training. Raises ConfigError for a model that the tuning cannot be applied to."""
+    import torch
+
+    with torch.device("meta"):
+        return tuning.prepare(model)
+
+
+def count_trained(model: Any) -> int:
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
 
 
-def build(config: Mapping[str, Any]) -> Any:
-    """The model of a ModelSpec's config, on torch's current device, its weights random."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    from xtune.models.legacy import legacy_model_class
-
-    values = {key: value for key, value in config.items() if key != "model_type"}
-    legacy = legacy_model_class(config)
-    if legacy is not None:
-        return legacy(legacy.config_class(**values))
-    try:
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(config["model_type"], **values))
-    except ValueError as error:
-        raise ConfigError(
-            f"no class for the architecture: got {config['model_type']}; this model cannot be trained"
-        ) from error
+def trained_parameters(config: Mapping[str, Any], tuning: Tuning) -> int:
+    """How many weights a run trains. Raises ConfigError as `skeleton` and `prepared` do."""
+    return count_trained(prepared(skeleton(config), tuning))
 
 
 def frozen_bytes(
@@ -144,7 +142,12 @@ def logits(config: Mapping[str, Any], tuning: Tuning, tokens: int, width: int) -
 def _inner(config: Mapping[str, Any]) -> float:
     """Inner size of all MLPs that a token passes in a layer, on average over layers."""
     size = config["intermediate_size"]
-    down = [m for m in matrices(config) if m.name.endswith("down_proj") or (m.name == "c_proj" and m.inputs == size)]
+    hidden = config["hidden_size"]
+    down = [
+        m
+        for m in matrices(config)
+        if m.name.endswith("down_proj") or ((m.inputs, m.outputs) == (size, hidden) and m.name != "o_proj")
+    ]
     return sum(m.inputs * m.used for m in down) / config["num_hidden_layers"]
 
 

@@ -9,12 +9,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xtune.distributed.parallel import Distributed
 from xtune.errors import ModelError
-from xtune.estimate.memory import GIB, Memory, activations, frozen_bytes, logits, on_each, state, trained_parameters
-from xtune.foreign import foreign, read_json
+from xtune.estimate.memory import (
+    GIB,
+    Memory,
+    activations,
+    count_trained,
+    frozen_bytes,
+    logits,
+    on_each,
+    prepared,
+    skeleton,
+    state,
+)
+from xtune.foreign import foreign
 from xtune.models.count import head_dim, used_parameters
+from xtune.models.count import parameters as count
+from xtune.models.load import load_config_file
+from xtune.models.skeleton import own_sizes
 from xtune.optimizers.optimizer import Optimizer
 from xtune.paths import is_local, packaged
 from xtune.quantization.quantization import Quantization
+from xtune.tuning.targets import what_is_trained
 from xtune.tuning.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -60,39 +75,45 @@ class Need:
 
 
 class Estimate(NamedTuple):
-    """A run with the sizes of its own model, what that needs on one device, and the memory on each of several."""
+    """A run with the sizes of its own model, what that needs on one device, the memory on each of several, and what is
+    trained, in words.
+    """
 
     run: Run
     needed: Need
     memory: Memory
+    told: str
 
 
 def estimate(run: Run, setting: Setting, devices: int) -> Estimate:
     """What a run takes on `devices`.
 
-    Raises ModelError or ConfigError where its sizes are not known, or are such that nobody can reckon with them. That
-    is for those to tell who ask; it keeps no run from training.
+    Raises TuningError where the tuning cannot be applied to the model. Raises ModelError or ConfigError where its sizes
+    are not known, or are such that nobody can reckon with them: that is for those to tell who ask, and keeps no run
+    from training.
     """
     hint = "train one step to see what it takes (train.max_steps=1)"
     with foreign(f"the size of {run.config.model.path} cannot be estimated", ModelError, hint):
         run = with_own_sizes(run)
-        trained = trained_parameters(run.model.config, run.tuning)
+        model = prepared(skeleton(run.model.config), run.tuning)
+        trained = count_trained(model)
         needed = need(run.model, run.tuning, run.quantization, trained, run.optimizer, setting)
         memory = on_each(needed.memory, run.distributed, devices, run.quantization)
-        if not 0 < memory.total < MOST_BYTES:
-            raise ValueError(f"its sizes give {memory.total:.1e} bytes")
-        return Estimate(run, needed, memory)
+        if run.model.parameters < 1 or not 0 < memory.total < MOST_BYTES:
+            raise ValueError(f"its sizes give {run.model.parameters} parameters and {memory.total:.1e} bytes")
+        return Estimate(run, needed, memory, what_is_trained(model))
 
 
 def with_own_sizes(run: Run) -> Run:
-    """The run with the sizes of the model that lies in a folder here, which may be another than the config's."""
-    folder = Path(packaged(run.config.model.path)) if is_local(run.config.model.path) else None
-    if folder is None or not (folder / "config.json").is_file():
+    """The run with the sizes of the model that lies in a folder here, which may be another than the config's.
+
+    Raises ModelError and ConfigError for a config.json that cannot be read, or that nobody can count by.
+    """
+    path = run.config.model.path
+    if not is_local(path) or not Path(packaged(path), "config.json").is_file():
         return run
-    own = read_json(folder / "config.json", what="model config", error=ModelError, lenient=True)
-    found = {name: own.get(name, value) for name, value in run.model.config.items()}
-    parameters = 0 if found else run.model.parameters
-    return replace(run, model=replace(run.model, path=str(folder), config=found, parameters=parameters))
+    sizes = own_sizes(load_config_file(path))
+    return replace(run, model=replace(run.model, path=path, config=sizes, parameters=count(sizes)))
 
 
 def setting_of(config: Config, gpus: int, gpu_gib: float, sequences: int = 1) -> Setting:

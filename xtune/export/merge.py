@@ -13,9 +13,12 @@ from xtune.export.weights import StoredWeights
 from xtune.models.adapter import load_adapter
 from xtune.models.adapter_files import check_adapter
 from xtune.models.identity import recorded_base, refuse_other_base
-from xtune.models.load import load_model, read_config
-from xtune.quantization.stored import PLAIN, refuse_quantized
+from xtune.models.load import load_config_file, load_model
+from xtune.models.vocabulary import added_beyond, embedding_rows
+from xtune.quantization.stored import refuse_quantized
 from xtune.templates.store import load_template
+
+UNQUANTIZED = "merge into the model that is not quantized, with --other-base"
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -40,18 +43,21 @@ def merge(
     with whole_folder(out, force=force) as folder:
         check_adapter(adapter)  # a wrong folder is told before minutes of loading
         source = source_folder(model)
-        refuse_quantized(model, read_config(source)[0], "no adapter can be merged into it", PLAIN)
+        config = load_config_file(model)
+        refuse_quantized(model, config, "no adapter can be merged into it", UNQUANTIZED)
         refuse_other_base(f"adapter {adapter}", recorded_base(adapter), model, other_base=other_base)
+        template = load_template(adapter)
+        tokenizer, its_files = trained_tokenizer(Path(adapter), source, template)
+        added_beyond(tokenizer, embedding_rows(config))  # another model's tokenizer is refused
         loaded_as = StoredWeights(source).usual_dtype() if dtype == "auto" else dtype
         tuned = load_adapter(load_model(model, dtype=loaded_as, device="cpu"), adapter)
         untie(tuned)
-        template = load_template(adapter)
         save_layout(
             tuned.merge_and_unload(),
             source,
             layout,
             folder,
-            tokenizer=trained_tokenizer(Path(adapter), source, template),
+            tokenizer=(tokenizer, its_files),
             template=template,
             dtype=None if dtype == "auto" else dtype,
             added=1,  # a head that shared its weight with the embeddings and no longer does

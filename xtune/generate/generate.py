@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xtune.encoding.stops import Stops
 from xtune.generate.sampling import Sampling
+from xtune.models.vocabulary import embedding_rows, padding_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -62,15 +63,10 @@ class Generator:
         return getattr(self.model.config, "max_position_embeddings", None)
 
     def _generate(self, prompts: Sequence[Sequence[int]], **options: Any) -> Any:
-        pad_id = padding_id(self.tokenizer)
+        pad_id = padding_id(self.tokenizer, embedding_rows(self.model.config))
         ids_BT, mask_BT = (part.to(self.model.device) for part in left_padded(prompts, pad_id))
         with evaluating(self.model), torch.no_grad():
             return self.call(ids_BT, attention_mask=mask_BT, pad_token_id=pad_id, **options)
-
-
-def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that fills rows up: the tokenizer's pad token, else its end token, else 0."""
-    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
 
 
 def left_padded(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:

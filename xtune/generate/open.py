@@ -12,6 +12,7 @@ from xtune.models.adapter import adapter_base, load_adapter
 from xtune.models.adapter_files import check_adapter
 from xtune.models.identity import recorded_base, refuse_other_base
 from xtune.models.load import load_model, load_tokenizer, local_folder
+from xtune.models.vocabulary import added_beyond, embedding_rows
 from xtune.templates.own_jinja import own_template
 from xtune.templates.store import find_template, load_template
 
@@ -48,6 +49,7 @@ def open_session(
     tokenizer = session_tokenizer(model, adapter)
     chosen = choose_template(model, adapter, template, tokenizer, found)
     network = load_model(model, dtype=dtype, quantization=bits)
+    added_beyond(tokenizer, embedding_rows(network.config))  # another model's tokenizer is refused
     if adapter is not None:
         network = load_adapter(network, adapter)
     return Session(network.eval(), tokenizer, chosen)

@@ -12,6 +12,7 @@ from xtune.encoding.stops import Stops, stops
 from xtune.errors import ModelError, XtuneError
 from xtune.generate.generate import Generator
 from xtune.generate.sampling import GREEDY, Sampling
+from xtune.models.vocabulary import embedding_rows, refuse_beyond
 from xtune.names import encode
 from xtune.templates.own_jinja import INSTEAD, OwnTemplate, UnusableTemplate, own_ids, own_template
 
@@ -35,7 +36,7 @@ class Session:
     def ask(self, text: str, write: Callable[[str], None] = lambda text: None) -> str:
         """Answers `text` after the turns so far, and remembers both. `write` is given the answer piece by piece.
 
-        Raises XtuneError where the conversation no longer fits the model's context.
+        Raises XtuneError where the conversation no longer fits the model's context, or has a token that it cannot read.
         """
         turns = [*self.turns, Turn("user", text)]
         ids = self.prompt_ids(turns)
@@ -54,11 +55,13 @@ class Session:
         if self.system:
             turns = [Turn("system", self.system), *turns]
         if self.template is not None:
-            return encode(Conversation(tuple(turns)), self.template, self.tokenizer, generation_prompt=True).ids
-        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-        ids = own_ids(self.tokenizer, [self.own.render(messages, add_generation_prompt=True)])[0]
-        if not ids:
-            raise UnusableTemplate(f"the chat template of `{self.tokenizer.name_or_path}` writes nothing")
+            ids = encode(Conversation(tuple(turns)), self.template, self.tokenizer, generation_prompt=True).ids
+        else:
+            messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+            ids = own_ids(self.tokenizer, [self.own.render(messages, add_generation_prompt=True)])[0]
+            if not ids:
+                raise UnusableTemplate(f"the chat template of `{self.tokenizer.name_or_path}` writes nothing")
+        refuse_beyond(ids, self.tokenizer, embedding_rows(self.model.config), "the conversation")
         return ids
 
     @cached_property

@@ -1,7 +1,7 @@
 """How many parameters a model has, and where, from the sizes in its config alone.
 
 TRAITS says in what an architecture of transformers differs from Llama's; `matrices` lists what its layers hold. A test
-compares the sums with models built on torch's meta device.
+compares the sums with models built on torch's meta device. Architectures beyond the table are counted on such a model.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from xtune.models.skeleton import counted, share_of_experts
 
 Sizes = Mapping[str, Any]
 
@@ -98,7 +100,9 @@ class Matrix:
 
 
 def parameters(config: Sizes) -> int:
-    """Number of parameters, tied embeddings counted once."""
+    """Number of parameters, tied embeddings counted once. Raises ConfigError for a class that nobody has."""
+    if config["model_type"] not in TRAITS:
+        return counted(config).parameters
     return sum(matrix.parameters for matrix in matrices(config)) + embeddings(config) + _vectors(config)
 
 
@@ -116,10 +120,19 @@ def embeddings(config: Sizes) -> int:
 
 
 def matrices(config: Sizes) -> list[Matrix]:
-    """Every matrix of the decoder's layers."""
+    """Every matrix of the decoder's layers. Raises ConfigError for a class that nobody has."""
+    if config["model_type"] not in TRAITS:
+        return list(_of_class(config))
     traits = TRAITS[config["model_type"]]
     attention = _latent(config) if traits.attention == "latent" else _attention(config, traits)
     return [*attention, *_mlps(config, traits)]
+
+
+def _of_class(config: Sizes) -> Iterator[Matrix]:
+    chosen = share_of_experts(config)
+    for layer, copies in counted(config).layers.items():
+        used = copies if layer.linear else round(copies * chosen)
+        yield Matrix(layer.name, layer.inputs, layer.outputs, copies, used, linear=layer.linear)
 
 
 def head_dim(config: Sizes) -> int:

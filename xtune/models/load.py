@@ -14,10 +14,11 @@ from xtune.foreign import foreign
 from xtune.models.gguf import gguf_folder
 from xtune.models.legacy import legacy_model_class, legacy_tokenizer_class
 from xtune.models.placement import refuse_by_headers, refuse_misplaced
+from xtune.models.skeleton import refuse_absurd
 from xtune.models.weight_files import refuse_damaged, weight_files
 from xtune.paths import PACKAGE, packaged
 from xtune.quantization.bits import Int8, Nf4
-from xtune.quantization.stored import refuse_requantizing
+from xtune.quantization.stored import refuse_requantizing, stored_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +62,7 @@ def load_model(
 
     place = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_on_cpu(path, dtype=dtype, attention=attention, quantization=quantization, device=place)
-    return model if quantization is not None else model.to(place)
+    return model if getattr(model, "is_quantized", False) else model.to(place)
 
 
 def load_on_cpu(
@@ -75,8 +76,9 @@ def load_on_cpu(
         config, legacy = read_config(folder)
         if quantization is not None:
             options["quantization_config"] = quantization_config(quantization, dtype)
-            options["device_map"] = {"": device}
             refuse_requantizing(path, config, options["quantization_config"])
+        if quantization is not None or stored_as(config):
+            options["device_map"] = {"": device}
         kind, config = causal_class(config, legacy)
         flash = not getattr(config, "alibi", False)
         sdpa = getattr(kind, "_supports_sdpa", True)
@@ -93,13 +95,9 @@ def load_whole(
     """
     files = weight_files(Path(folder), config) if Path(folder).is_dir() else []
     refuse_damaged(files)
-    if "quantization_config" in options:  # bitsandbytes takes whatever shape there is
-        refuse_by_headers(path, kind, config, files)
-    try:
-        model, found = kind.from_pretrained(folder, config=config, output_loading_info=True, **options)
-    except RuntimeError:  # transformers says that shapes differ, but in its log only where
-        refuse_by_headers(path, kind, config, files)
-        raise
+    # before, since what is missing or of another shape would be made up first, however large it is
+    refuse_by_headers(path, kind, config, files)
+    model, found = kind.from_pretrained(folder, config=config, output_loading_info=True, **options)
     refuse_misplaced(path, found, config)
     return model
 
@@ -127,6 +125,8 @@ def causal_class(
     """
     from transformers import AutoModelForCausalLM
 
+    text = config.get_text_config()
+    refuse_absurd(lambda name: getattr(text, name, None))
     if legacy is not None:
         return legacy, config
     found = AutoModelForCausalLM._model_mapping.get(type(config), None)
@@ -138,8 +138,8 @@ def causal_class(
     if isinstance(found, (tuple, list)):
         named = set(config.architectures or [])
         found = next((kind for kind in found if kind.__name__ in named), found[0])
-    text = config.sub_configs.get("text_config")
-    return found, config.get_text_config() if text is not None and found.config_class is text else config
+    inner = config.sub_configs.get("text_config")
+    return found, text if inner is not None and found.config_class is inner else config
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:

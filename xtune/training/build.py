@@ -21,10 +21,11 @@ from xtune.distributed.parallel import StepSettings
 from xtune.evaluation.evaluator import Evaluator
 from xtune.evaluation.held_out import answers, held_out_loss
 from xtune.evaluation.multiple_choice import accuracy, read_questions
-from xtune.generate.generate import Generator, padding_id
+from xtune.generate.generate import Generator
 from xtune.generate.sampling import Sampling
 from xtune.generate.session import Session
 from xtune.models.load import pick_dtype
+from xtune.models.vocabulary import embedding_rows, padding_id, refuse_beyond
 from xtune.names import encode
 from xtune.optimizers.optimizer import Optimizer, parameter_groups
 from xtune.optimizers.schedule import Shape, check_warmup, lr_factor, warmup_length
@@ -121,7 +122,7 @@ def build_schedule(config: Config, shape: Shape, steps: int) -> Callable[[int], 
 
 def build_collate(model: Any, tokenizer: Any, sequences: int = 1) -> Callable[[Sequence[Any]], Any]:
     """Packs -> a Batch on this rank's device, in the form that the model's attention takes."""
-    pad_id = padding_id(tokenizer)
+    pad_id = padding_id(tokenizer, embedding_rows(model.config))
     attention, device = model.config._attn_implementation, ranks.device()
     return lambda packs: collate(packs, pad_id=pad_id, attention=attention, sequences=sequences).to(device)
 
@@ -179,7 +180,12 @@ def build_choose(
     """Asks the multiple-choice questions of `feeds`. Raises DataError where they are no multiple choice."""
 
     def ids(conversation: Conversation) -> list[int]:
-        return encode(conversation, run.template, generator.tokenizer).ids
+        found, rows = (
+            encode(conversation, run.template, generator.tokenizer).ids,
+            embedding_rows(generator.model.config),
+        )
+        refuse_beyond(found, generator.tokenizer, rows, "a question of evaluation.choices")
+        return found
 
     context, batch_size = generator.context, run.config.train.batch_size
     sets = {feed.source.name: read_questions(feed.source.name, conversations(feed), ids, context) for feed in feeds}

@@ -73,6 +73,7 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     from xtune.checkpoints.journal import Journals
     from xtune.checkpoints.resume import find_source
     from xtune.checkpoints.save import Saver, Start, load_training_state
+    from xtune.data.embedded import refuse_unembedded
     from xtune.dist.interrupts import Interrupts
     from xtune.models.identity import identify
     from xtune.training import build
@@ -88,6 +89,7 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     feeds, choices = run.open_data(), run.open_choices()
     tokenizer = run.load_tokenizer()
     prepared = run.prepare_data(tokenizer, feeds)
+    refuse_unembedded(prepared.dataset, tokenizer, run.embedding_rows())
     plan = build.build_plan(config, prepared.dataset.train)
     about = describe_run(run, plan, prepared.report)
     source = find_source(work_dir, resume, about, other_base=other_base)
@@ -170,9 +172,12 @@ def write_description(folder: Path, *, run: Run, about: dict[str, Any], referenc
 
 def summary(about: dict[str, Any], model: Any) -> str:
     """The line that a run begins with."""
+    from xtune.tuning.targets import what_is_trained
+
     # a weight that ZeRO-3 has cut remembers how large it was
     trained = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)
     return (
         f"{about['config']['model']['name']} on {about['device']}: {trained / 1e6:,.1f} M weights are trained, "
-        f"{about['data']['packs']:,} packs, {about['packs_a_step']} a step, {about['steps']:,} steps"
+        f"{what_is_trained(model)}; {about['data']['packs']:,} packs, {about['packs_a_step']} a step, "
+        f"{about['steps']:,} steps"
     )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from xtune.errors import ConfigError
 from xtune.models.count import Matrix
 from xtune.quantization.bits import Fp4, Int8, Nf4
 from xtune.quantization.quantization import Quantization
 from xtune.tuning.taken_out import METHODS, expect_taken_out, start_from_base
-from xtune.tuning.tuning import Tuning
+from xtune.tuning.targets import find_targets
+from xtune.tuning.tuning import Tuning, TuningError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,7 +27,7 @@ class Lora(Tuning):
     alpha: float = Field(default=16, gt=0, description="an adapter's output is scaled by alpha / rank")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="on an adapter's input, while training")
     targets: Literal["all-linear"] | list[str] = Field(
-        default="all-linear", description="modules that get adapters: every linear layer but the head, or names"
+        default="all-linear", description="what gets adapters: every linear layer but the head, or names"
     )
     use_rslora: bool = Field(default=False, description="scale by alpha / sqrt(rank), arXiv:2312.03732")
     use_dora: bool = Field(default=False, description="weight-decomposed adapters, arXiv:2402.09353")
@@ -37,7 +37,8 @@ class Lora(Tuning):
     train_also: list[str] = Field(default_factory=list, description="modules trained whole, such as embed_tokens")
 
     def adapted(self, linear: Sequence[Matrix]) -> list[Matrix]:
-        return [matrix for matrix in linear if self.targets == "all-linear" or matrix.name in self.targets]
+        names = {target.rpartition(".")[2] for target in self.targets}
+        return [matrix for matrix in linear if self.targets == "all-linear" or matrix.name in names]
 
     @property
     def starts_from_base(self) -> bool:
@@ -53,7 +54,7 @@ class Lora(Tuning):
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         if self.use_dora and getattr(model, "is_loaded_in_8bit", False) and model.device.type == "cpu":
-            raise ConfigError(  # peft loses the scales of 8-bit weights there
+            raise TuningError(  # peft loses the scales of 8-bit weights there
                 "DoRA on 8-bit weights needs a CUDA device: got cpu; set tuning.name=qlora or lora"
             )
         from peft import LoraConfig, TaskType, get_peft_model
@@ -62,12 +63,14 @@ class Lora(Tuning):
             parameter.requires_grad_(False)
         for name in self.train_also:
             refuse_untrainable(model, name)
+        targets = find_targets(model, self.targets, dropout=self.dropout)
         config = LoraConfig(
             task_type=TaskType.CAUSAL_LM,
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
-            target_modules=linear_modules(model) if self.targets == "all-linear" else self.targets,
+            target_modules=targets.modules,
+            target_parameters=targets.parameters or None,
             use_rslora=self.use_rslora,
             use_dora=self.use_dora,
             init_lora_weights="gaussian" if self.init == "gaussian" else True,
@@ -76,7 +79,7 @@ class Lora(Tuning):
         try:
             tuned = get_peft_model(model, config)
         except ValueError as error:
-            raise ConfigError(f"tuning cannot be applied to this model: {str(error).splitlines()[0]}") from error
+            raise TuningError(f"tuning cannot be applied to this model: {str(error).splitlines()[0]}") from error
         if self.starts_from_base:
             expect_taken_out(tuned)
         return tuned
@@ -87,29 +90,15 @@ class Lora(Tuning):
 
 
 def refuse_untrainable(model: PreTrainedModel, name: str) -> None:
-    """Raises ConfigError where `name`, of `train_also`, is no module of `model` or one whose weights are quantized."""
+    """Raises TuningError where `name`, of `train_also`, is no module of `model` or one whose weights are quantized."""
     found = [module for path, module in model.named_modules() if path.endswith(name)]
     if not found:
-        raise ConfigError(f"tuning.train_also names no module of this model: got {name}; try embed_tokens or lm_head")
+        raise TuningError(f"tuning.train_also names no module of this model: got {name}; try embed_tokens or lm_head")
     if any(not weight.is_floating_point() for module in found for weight in module.parameters()):
-        raise ConfigError(
+        raise TuningError(
             f"tuning.train_also names quantized weights, which cannot be trained whole: got {name}; "
             f"take it out, or set tuning.name=lora"
         )
-
-
-def linear_modules(model: PreTrainedModel) -> str | set[str]:
-    """What to give peft for every linear layer but the head.
-
-    The routed experts of an MoE are parameters and no layers: they get no adapters. peft takes "all-linear" for them
-    too, as adapters of transformers 4 had them, and then refuses dropout; so there, layers are named.
-    """
-    from peft import LoraConfig
-    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
-
-    probe = LoraConfig(target_modules="all-linear")
-    convert_peft_config_for_transformers(probe, model, conversions=None)
-    return set(probe.target_modules) if probe.target_parameters else "all-linear"
 
 
 class QLora(Lora):

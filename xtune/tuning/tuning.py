@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xtune.config.schema import Settings
+from xtune.errors import ConfigError
 from xtune.models.count import Matrix
 from xtune.quantization.quantization import Quantization
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+
+class TuningError(ConfigError):
+    """A tuning cannot be applied to a model."""
 
 
 class Strategy(Settings):
