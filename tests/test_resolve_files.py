@@ -119,12 +119,12 @@ def test_a_failing_mapper_of_a_plugin_names_the_plugin(clinic, tiny_model):
         (
             "no_such:row",
             {},
-            "mapper no_such:row cannot be imported: got ModuleNotFoundError: No module named 'no_such'",
+            "mapper no_such:row cannot be imported: No module named 'no_such'",
         ),
         (
             "clinic_rows:rwo",
             {},
-            "clinic_rows:rwo cannot be imported: got AttributeError: .*write package.module:function",
+            "clinic_rows:rwo cannot be imported: AttributeError: .*write package.module:function",
         ),
         ("clinic_rows:number", {}, "mapper clinic_rows:number should be a function: got int; name another one"),
         ("clinic_rows:row", {"ask": 1}, "mapper clinic_rows:row has no option 'ask'; did you mean asked"),

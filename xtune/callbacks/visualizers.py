@@ -8,6 +8,7 @@ from pydantic import Field
 
 from xtune.callbacks.callback import Callback, RunFacts, figures
 from xtune.errors import ConfigError, UnknownName
+from xtune.foreign import foreign
 
 SHOWN = ("loss", "lr", "grad_norm", "tokens", "memory_gib")
 
@@ -31,11 +32,10 @@ class Visualizer(Callback):
         for path in folder.rglob("*"):
             if path.is_symlink() and not path.is_dir():  # a backend would write to what it points to
                 path.unlink()
-        try:
+        hint = "check its arguments, or take it out of visualizers"
+        with foreign(f"visualizer {self.backend} cannot start", ConfigError, hint):
             self.tracker = self._kind()(**{"save_dir": str(folder), **self.arguments})
             _ = self.tracker.experiment  # makes the connection, or says which package is missing
-        except (ImportError, TypeError) as error:
-            raise ConfigError(f"visualizer {self.backend} cannot start: {' '.join(str(error).split())}") from error
 
     def stepped(self, row: dict[str, Any]) -> None:
         self._send({f"train/{name}": row[name] for name in (*SHOWN, *self.facts.objective.metrics)}, row["step"])

@@ -10,6 +10,7 @@ from xtune.errors import ConfigError, DuplicateName, PluginError
 from xtune.plugins.checks import KINDS, Plugin
 from xtune.plugins.discover import find, load_plugin
 from xtune.registries import Components
+from xtune.text import one_line
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def run(args: Namespace) -> int:
     if not entries:
         print("no plugins are installed, or XTUNE_PLUGINS turns all off")
     for problem in problems:
-        print(f"not loaded: {' '.join(problem.split())}")
+        print(f"not loaded: {one_line(problem, 2000)}")
     return 2 if problems else 0
 
 

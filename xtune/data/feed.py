@@ -12,8 +12,8 @@ from xtune.atomic import text_digest
 from xtune.conversation import Conversation, Preference, Row, Turn
 from xtune.encoding.outcome import Outcome
 from xtune.errors import DataError
-from xtune.foreign import reason
 from xtune.sources.limits import BATCH_CHARACTERS, ROW_CHARACTERS
+from xtune.text import one_line
 
 if TYPE_CHECKING:
     from xtune.data.report import Report
@@ -133,7 +133,9 @@ def mapped(mapper: Callable[..., Any], values: Mapping[str, Any]) -> Row | DataE
             return error
         raise
     except BaseException as error:
-        return DataError(f"mapper {_name(mapper)} fails with {type(error).__name__}: got {reason(error)}; mend the row")
+        return DataError(
+            f"mapper {_name(mapper)} fails with {type(error).__name__}: got {one_line(str(error))}; mend the row"
+        )
     if not isinstance(found, (Conversation, Preference)):
         what = f"gives no conversation: got {type(found).__name__}; choose a mapper that does"
         return DataError(f"mapper {_name(mapper)} {what}")

@@ -11,7 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from xtune.errors import ConfigError, DataError, suggestion
+from xtune.foreign import foreign
 from xtune.mappers.auto import choose
+from xtune.text import one_line
 
 if TYPE_CHECKING:
     from xtune.registry import Registry
@@ -57,9 +59,9 @@ class OutsideMapper(partial):  # type: ignore[type-arg]
             return super().__call__(row)
         except DataError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DataError(
-                f"{self.described} fails with {type(error).__name__}: got {error}; mend it or the row"
+                f"{self.described} fails with {type(error).__name__}: got {one_line(str(error))}; mend it or the row"
             ) from error
 
 
@@ -89,13 +91,9 @@ def import_mapper(place: str) -> Mapper:
     module_name, _, function_name = place.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    try:
+    hint = "write package.module:function, of a module that is installed or in the working directory"
+    with foreign(f"mapper {place} cannot be imported", ConfigError, hint):
         mapper = getattr(import_module(module_name), function_name)
-    except Exception as error:  # whatever the module's own code raises
-        raise ConfigError(
-            f"mapper {place} cannot be imported: got {type(error).__name__}: {error}; "
-            f"write package.module:function, of a module that is installed or in the working directory"
-        ) from error
     if not callable(mapper):
         raise ConfigError(f"mapper {place} should be a function: got {type(mapper).__name__}; name another one")
     return cast(Mapper, mapper)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xtune import __version__
 from xtune.errors import PluginError, suggestion
 from xtune.plugins import hookspecs
+from xtune.text import one_line
 
 if TYPE_CHECKING:
     from xtune.registry import Registry
@@ -37,8 +38,9 @@ class Plugin:
 
 def failure(name: str, problem: str, cure: str = "mend it") -> PluginError:
     """The error for the plugin `name`, in one line; it ends with the ways to go on without that plugin."""
-    problem = " ".join(problem.split())
-    return PluginError(f"plugin {name} {problem}; {cure}, uninstall {name}, or set XTUNE_PLUGINS= to load no plugin")
+    return PluginError(
+        f"plugin {name} {one_line(problem, 1000)}; {cure}, uninstall {name}, or set XTUNE_PLUGINS= to load no plugin"
+    )
 
 
 def check_distribution(distribution: Distribution) -> None:

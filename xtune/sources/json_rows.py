@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from xtune.errors import DataError
+from xtune.foreign import reason
 from xtune.sources.limits import ROW_BYTES
-from xtune.sources.row import Row, Rows, not_utf8, reason, well_formed
+from xtune.sources.row import Row, Rows, not_utf8, well_formed
 from xtune.sources.text import lines, open_bytes, too_long
 from xtune.text import shown
 

@@ -48,11 +48,6 @@ def not_utf8(where: str, raw: bytes) -> DataError:
     return DataError(f"{where}: the text is not UTF-8{guess}: got byte 0x{byte:02x}; save the file as UTF-8")
 
 
-def reason(error: BaseException) -> str:
-    """What another library's error says, in one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def header(cells: list[str], where: str) -> list[str]:
     """Column names of a table: the cells without white space around them. A column may be nameless: it is left out.
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from xtune.errors import DataError
+from xtune.foreign import reason
 from xtune.sources.json_rows import read_json
 from xtune.sources.paths import file_suffix, find_files, hub_id
-from xtune.sources.row import Row, Rows, reason
+from xtune.sources.row import Row, Rows
 from xtune.sources.table import arrow_rows, read_parquet, read_workbook
 from xtune.sources.text import read_csv, read_text, read_tsv
-from xtune.text import visible
+from xtune.text import one_line, visible
 
 READERS: dict[str, Callable[..., Rows]] = {
     ".json": read_json, ".jsonl": read_json, ".ndjson": read_json, ".csv": read_csv, ".tsv": read_tsv,
@@ -118,7 +119,7 @@ def _load_hub(repository: str, folder: str | None, *, split: str, subset: str | 
         return datasets.load_dataset(repository, subset, data_dir=folder, split=split)
     except Exception as error:  # the hub's client, fsspec and the builders each raise their own
         raise DataError(
-            f"data set {name}, split {split}, cannot be loaded: got {type(error).__name__}: {reason(error)}; "
+            f"data set {name}, split {split}, cannot be loaded: got {type(error).__name__}: {one_line(str(error))}; "
             "check the name and the connection, or give a local file"
         ) from error
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from xtune.errors import DataError, suggestion
+from xtune.foreign import reason
 from xtune.sources.limits import SHEET_EMPTY, SHEET_ROWS, UNPACKED_FREE, UNPACKED_RATIO
-from xtune.sources.row import Row, Rows, header, reason
-from xtune.text import shown
+from xtune.sources.row import Row, Rows, header
+from xtune.text import one_line, shown
 
 _BATCH = 1000
 _FORMULA_ERRORS = {"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#SPILL!", "#CALC!"}
@@ -31,7 +32,7 @@ def read_workbook(path: Path, label: str, sheet: str | None = None) -> Rows:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # a damaged workbook makes openpyxl, zipfile and expat raise many things
         raise DataError(
-            f"{label} is not a readable .xlsx workbook: got {type(error).__name__}: {reason(error)}; "
+            f"{label} is not a readable .xlsx workbook: got {type(error).__name__}: {one_line(str(error))}; "
             "open it in a spreadsheet program and save it as .xlsx, without a password"
         ) from error
     try:
@@ -94,7 +95,7 @@ def _numbered(page: Any, where: str) -> Iterator[tuple[int, tuple[Any, ...]]]:
             return
         except Exception as error:  # the sheet's XML is parsed on the way, see above
             raise DataError(
-                f"{where} is damaged: got {type(error).__name__}: {reason(error)}; save it again"
+                f"{where} is damaged: got {type(error).__name__}: {one_line(str(error))}; save it again"
             ) from error
         empty += values.count(None)
         if number > SHEET_ROWS or empty > SHEET_EMPTY:

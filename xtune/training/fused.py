@@ -12,6 +12,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from xtune.foreign import reason
 from xtune.training.loss import LinearLogProbs, LogitRule
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def fused_loss(head: nn.Module | None, rule: LogitRule | None, dtype: torch.dtyp
         fused = liger(rule)
         off = difference(fused, head, rule, dtype)
     except Exception as error:  # whatever a release that is not known here raises, or its compiler
-        log.warning("Liger's kernel is not used: got %s: %s", type(error).__name__, " ".join(str(error).split())[:200])
+        log.warning("Liger's kernel is not used: got %s", reason(error))
         return None
     if not off <= TOLERANCE[dtype]:
         log.warning("Liger's kernel is not used: it differs from our loss by %.1e, relative to it", off)

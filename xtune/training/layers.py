@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from xtune.foreign import reason
 from xtune.training.forward import causal, decoder_layers
 
 log = logging.getLogger(__name__)
@@ -72,8 +73,7 @@ def compile_layers(
     try:
         torch.compile(_probe, fullgraph=True)(torch.ones(8, device=device))
     except Exception as error:  # whatever a toolchain that is missing or broken raises
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        log.warning("layers are not compiled: no working compiler here (%s)", reason)
+        log.warning("layers are not compiled: no working compiler here (%s)", reason(error))
         return False
     for layer in decoder_layers(model):
         layer.forward = torch.compile(layer.forward, dynamic=True)  # type: ignore[method-assign]

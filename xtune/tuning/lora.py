@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from xtune.foreign import foreign
 from xtune.models.count import Matrix
 from xtune.quantization.bits import Fp4, Int8, Nf4
 from xtune.quantization.quantization import Quantization
@@ -76,10 +77,9 @@ class Lora(Tuning):
             init_lora_weights="gaussian" if self.init == "gaussian" else True,
             modules_to_save=self.train_also or None,
         )
-        try:
+        hint = "check tuning.rank and tuning.targets; all-linear fits every model"
+        with foreign("tuning cannot be applied to this model", TuningError, hint):
             tuned = get_peft_model(model, config)
-        except ValueError as error:
-            raise TuningError(f"tuning cannot be applied to this model: {str(error).splitlines()[0]}") from error
         if self.starts_from_base:
             expect_taken_out(tuned)
         return tuned
