@@ -7,6 +7,7 @@ number N, such as 130 for Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import NoReturn
 from xtune import __version__
 from xtune.commands import components
 from xtune.errors import XtuneError
+from xtune.foreign import reason
 from xtune.registries import Components
 from xtune.terminal import clean_output
 from xtune.text import one_line
@@ -48,6 +50,11 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:  # `xtune list-cfg | head` closed our output: that is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # names that no file can have, links in a circle, rights, a full disk
+        if os.environ.get("XTUNE_DEBUG") == "1" or not (error.filename or error.errno == errno.ENOSPC):
+            raise
+        print(f"xtune: error: {reason(error)}; give another path, or make room or rights there", file=sys.stderr)
+        return 2
 
 
 def run(words: list[str]) -> int:

@@ -46,11 +46,11 @@ def test_differences_are_named_and_the_config_wins():
 
 
 def test_files_that_cannot_be_used(tmp_path):
-    with pytest.raises(ConfigError, match="DeepSpeed file cannot be read: got .*gone.json; No such file"):
+    with pytest.raises(ConfigError, match="DeepSpeed file `.*gone.json` cannot be read: No such file"):
         read_settings(tmp_path / "gone.json")
     file = tmp_path / "bad.json"
     file.write_text("{")
-    with pytest.raises(ConfigError, match="DeepSpeed file is not JSON: got .*bad.json"):
+    with pytest.raises(ConfigError, match="DeepSpeed file `.*bad.json` is broken JSON"):
         read_settings(file)
     file.write_text(json.dumps({"zero_optimization": {"stage": 4}}))
     with pytest.raises(ConfigError, match="has no zero_optimization.stage of 1, 2 or 3"):

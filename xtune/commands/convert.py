@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -65,9 +66,10 @@ def run(args: Namespace) -> int:
 
 def check_out(out: str, sources: list[str]) -> None:
     """Raises ConfigError where OUT holds what is converted, or this place: --force would delete it."""
-    folder = Path(out).resolve()
+    folder = Path(os.path.realpath(out))
     for source in (*sources, "."):
-        if Path(source).exists() and folder in (Path(source).resolve(), *Path(source).resolve().parents):
+        place = Path(os.path.realpath(source))
+        if os.path.exists(source) and folder in (place, *place.parents):
             raise ConfigError(
                 f"OUT would take the place of what is needed: got {out}, which holds {source}; choose another"
             )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from xtune.commands.config_arguments import FILE_HELP, add_trust_argument
 from xtune.errors import ConfigError
+from xtune.foreign import foreign
+from xtune.text import one_line
 
 COMMENTS = {
     "model": "The base model. path: a hub id, a local folder or a GGUF file; dtype: auto, bfloat16, float16, float32;\n"
@@ -67,11 +70,9 @@ def write(target: Path, text: str, *, force: bool) -> None:
     """Writes the whole file or nothing. Raises ConfigError for one that is there, unless `force`."""
     from xtune.atomic import whole_file
 
-    if target.exists() and not force:
+    if os.path.exists(target) and not force:
         raise ConfigError(f"{target} exists; give another folder, or --force to overwrite it")
-    try:
+    with foreign(f"{one_line(str(target))} cannot be written", ConfigError, "give another folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as beside:
             beside.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{target} cannot be written: {error.strerror}; give another folder") from error

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 from xtune.dist import ranks
 from xtune.distributed.parallel import Distributed, Parallel, Part, StepSettings
 from xtune.errors import ConfigError
+from xtune.foreign import foreign, read_json
 from xtune.paths import packaged
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ class DeepSpeed(Distributed):
     @property
     def offloaded(self) -> frozenset[Part]:
         zero = self.settings()["zero_optimization"]
-        return frozenset(part for key, part in OFFLOADS.items() if zero.get(key, {}).get("device", "none") != "none")
+        return frozenset(
+            part for key, part in OFFLOADS.items() if (zero.get(key) or {}).get("device", "none") != "none"
+        )
 
     @property
     def shards_on_load(self) -> bool:
@@ -82,15 +85,30 @@ def zero(name: str) -> type[DeepSpeed]:
     return type(name, (DeepSpeed,), facts)
 
 
+class Zero(TypedDict, total=False):
+    """What is read here of `zero_optimization`; the rest is for DeepSpeed to judge."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    stage: int
+    offload_optimizer: dict[str, Any] | None
+    offload_param: dict[str, Any] | None
+
+
+class File(TypedDict, total=False):
+    """What is read here of a DeepSpeed file."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    zero_optimization: Zero
+    fp16: dict[str, Any]
+    bf16: dict[str, Any]
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """A DeepSpeed file's settings. Raises ConfigError."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"DeepSpeed file cannot be read: got {path}; {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"DeepSpeed file is not JSON: got {path}: {error}; mend it") from error
-    if not isinstance(settings, dict) or settings.get("zero_optimization", {}).get("stage") not in (1, 2, 3):
+    settings: dict[str, Any] = read_json(path, what="DeepSpeed file", error=ConfigError, shape=File)
+    if settings.get("zero_optimization", {}).get("stage") not in (1, 2, 3):
         raise ConfigError(f"DeepSpeed file has no zero_optimization.stage of 1, 2 or 3: got {path}; add it")
     return settings
 
@@ -139,13 +157,9 @@ def initialize(module: nn.Module, make_optimizer: MakeOptimizer, settings: dict[
         deepspeed.zero.Init(module=module, config_dict_or_path=settings)
         for buffer in module.buffers():
             buffer.data = buffer.data.to(ranks.device())
-    engine, _, _, _ = deepspeed.initialize(
-        model=module,
-        optimizer=make_optimizer(module),
-        config=settings,
-        dist_init_required=False,
-    )
-    return engine
+    optimizer = make_optimizer(module)
+    with foreign("DeepSpeed cannot start", ConfigError, "check its file, or take deepspeed_zero2 or deepspeed_zero3"):
+        return deepspeed.initialize(model=module, optimizer=optimizer, config=settings, dist_init_required=False)[0]
 
 
 class ZeroParallel(Parallel):
