@@ -190,7 +190,8 @@ class TinyRun:
     def callbacks(self) -> Any:
         return tuple(find_callbacks(self.config, COMPONENTS.callbacks))
 
-    def load_tokenizer(self) -> Any:
+    @property
+    def tokenizer(self) -> Any:
         return tiny_tokenizer()
 
     def load_model(self, device: Any = None, on_cpu: bool = False) -> Any:
@@ -207,7 +208,7 @@ class TinyRun:
     def open_choices(self) -> list[Any]:
         return []
 
-    def prepare_data(self, tokenizer: Any, feeds: list[Any]) -> Data:
+    def prepare_data(self, feeds: list[Any]) -> Data:
         if self.objective.takes is Preference:
             samples = make_pairs(36)
             last = range(30, 36) if self.config.evaluation.holdout else range(30, 30)

@@ -108,7 +108,7 @@ def test_a_failing_mapper_of_a_plugin_names_the_plugin(clinic, tiny_model):
 
     sys.path.append(str(clinic))
     run = resolve(config(tiny_model, "rows.jsonl", "clinic"), Components([Plugin("xtune-hello", "1.2", Hello())]))
-    _, report = run.prepare_data(run.load_tokenizer())
+    _, report = run.prepare_data()
     assert list(report.dropped) == ["mapper clinic of plugin xtune-hello fails with ZeroDivisionError"]
     assert "rows.jsonl, line 1001: mapper clinic of plugin xtune-hello fails" in next(iter(report.examples.values()))[0]
 

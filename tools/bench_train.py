@@ -137,7 +137,7 @@ def prepare(args: argparse.Namespace) -> tuple[Any, Any, list[Any]]:
         },
     }
     run = resolve(validate(values, "bench_train"))
-    packs = run.prepare_data(run.load_tokenizer()).dataset.train
+    packs = run.prepare_data().dataset.train
     order = [int(index) for index in packs.order(0, 0, args.batch)[: args.batch * args.steps]]
     return run, build_model(run, None), [packs[index] for index in order]
 
@@ -187,7 +187,7 @@ def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
     from xtune.training.steps import PackedSteps
 
     run, model, packs = prepare(args)
-    tokenizer = run.load_tokenizer()
+    tokenizer = run.tokenizer
     plan = Plan(InOrder(packs), batch_size=args.batch, accumulate=1, epochs=1)
     parallel = build.build_parallel(run, model, plan)
     metrics = Journal(Path(args.folder, "metrics.jsonl"))
@@ -283,7 +283,7 @@ def train_with_trl(args: argparse.Namespace) -> dict[str, Any]:
         model,
         settings,
         train_dataset=Dataset.from_list(rows),
-        processing_class=run.load_tokenizer(),
+        processing_class=run.tokenizer,
         callbacks=[Clock()],
     )
     trainer.train()

@@ -74,9 +74,8 @@ def of_tokenizer(run: Run) -> Iterator[Finding]:
         run.refuse_stored_bits()
         yield weights(run)
         yield context(run)
-        tokenizer = run.load_tokenizer()
-        yield vocabulary(run, tokenizer)
-        yield from template(run, tokenizer)
+        yield vocabulary(run, run.tokenizer)
+        yield from template(run, run.tokenizer)
     except XtuneError as error:
         yield Finding("model", "error", str(error))
 
@@ -86,10 +85,9 @@ def of_data(run: Run, ranks: int) -> Iterator[Finding]:
     try:
         feeds = run.open_data()
         run.open_choices()
-        tokenizer = run.load_tokenizer()
-        dataset, report = run.prepare_data(tokenizer, feeds)
+        dataset, report = run.prepare_data(feeds)
         yield from rows(report)
-        if problem := unembedded(run, dataset, tokenizer):
+        if problem := unembedded(run, dataset, run.tokenizer):
             yield Finding("embeddings", "error", problem)
         yield steps(run, dataset.train, ranks)
     except DataError as error:

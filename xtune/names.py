@@ -40,13 +40,17 @@ def load_config(
     data, and refused where it has code; with `trust_config` it is then run, in a process of its own.
     Raises ConfigError (unknown keys name the nearest one, and the file) and UnknownName.
     """
-    from xtune.config.validate import validate
-
-    values, where = read_config(str(name_or_path), trust_config=trust_config)
     if not isinstance(overrides, Mapping):
         overrides = parse_overrides(overrides)
+    return overridden(*read_config(str(name_or_path), trust_config=trust_config), overrides)
+
+
+def overridden(values: Mapping[str, Any], where: str, overrides: Mapping[str, Any]) -> Config:
+    """The validated Config of what read_config gives, with dotted keys set. Raises ConfigError."""
+    from xtune.config.validate import validate
+
     with foreign("--cfg-options", ConfigError, "give another value"):
-        values = plain(apply_overrides(values, dict(overrides)))
+        values = plain(apply_overrides(dict(values), dict(overrides)))
     return validate(values, where, overrides)
 
 

@@ -36,7 +36,7 @@ def prepare_data(config: Config | str | Path) -> Prepared:
     """
     run = resolve(config if isinstance(config, Config) else load_config(config))
     feeds = run.open_data()
-    return run.prepare_data(run.load_tokenizer(), feeds)
+    return run.prepare_data(feeds)
 
 
 def resolve(config: Config, registries: Components | None = None) -> Run:

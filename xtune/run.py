@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from xtune.callbacks.callback import Callback
@@ -15,7 +16,7 @@ from xtune.distributed.parallel import Distributed
 from xtune.encoding.encoder import Encoder, Recipe
 from xtune.errors import DataError
 from xtune.mappers.bind import Mapper, bind_mapper, recognise
-from xtune.models.load import load_config_file, load_model, load_on_cpu, load_tokenizer, pick_dtype
+from xtune.models.load import load_config_file, load_model, load_on_cpu, load_tokenizer, pick_dtype, refuse_absent
 from xtune.models.spec import ModelSpec
 from xtune.models.vocabulary import embedding_rows
 from xtune.objectives.objective import Objective
@@ -24,7 +25,8 @@ from xtune.optimizers.schedule import Shape
 from xtune.quantization.quantization import Quantization
 from xtune.quantization.stored import refuse_quantized, refuse_requantizing, refuse_unasked
 from xtune.registries import Components
-from xtune.sources.source import Source, open_source
+from xtune.sources.paths import find_files
+from xtune.sources.source import READERS, Source, open_source
 from xtune.templates.template import ChatTemplate
 from xtune.tuning.tuning import Tuning
 
@@ -51,8 +53,19 @@ class Run:
     callbacks: tuple[Callback, ...]
     components: Components
 
-    def load_tokenizer(self) -> PreTrainedTokenizerBase:
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
         return load_tokenizer(self.config.model.tokenizer or self.config.model.path)
+
+    def refuse_absent(self) -> None:
+        """Raises DataError or ModelError for a local file or folder that is not there: before anything is downloaded,
+        imported or started.
+        """
+        for entry in (*self.config.data, *self.config.evaluation.choices):
+            find_files(entry.path, entry.split, READERS)
+        refuse_absent(self.config.model.path)
+        if self.config.model.tokenizer:
+            refuse_absent(self.config.model.tokenizer, weights=False)
 
     def load_model(self, device: str | torch.device | None = None, *, on_cpu: bool = False) -> PreTrainedModel:
         """The base model as the tuning strategy wants it loaded (quantized or not), not yet prepared for tuning.
@@ -92,20 +105,22 @@ class Run:
         return embedding_rows(load_config_file(self.config.model.path))
 
     def open_data(self) -> list[Feed]:
-        """The data entries, opened: a file that is missing is told before a tokenizer is downloaded."""
+        """The data entries, opened: a file that cannot be read is reported before a tokenizer is loaded."""
         return [self._feed(entry) for entry in self.config.data]
 
     def open_choices(self) -> list[Feed]:
         """The multiple-choice questions of the evaluation, opened."""
         return [self._feed(entry) for entry in self.config.evaluation.choices]
 
-    def prepare_data(self, tokenizer: PreTrainedTokenizerBase, feeds: list[Feed] | None = None) -> Prepared:
+    def prepare_data(self, feeds: list[Feed] | None = None) -> Prepared:
         """The rows of every data entry (of `feeds`, if they are open already), mapped, encoded and packed, and the
         report. Raises DataError.
         """
         config = self.config
         learn = self.objective.loss_mask or config.learn
-        encoder = Encoder(self.template, tokenizer, max_length=config.max_length, learn=learn, too_long=config.too_long)
+        encoder = Encoder(
+            self.template, self.tokenizer, max_length=config.max_length, learn=learn, too_long=config.too_long
+        )
         return prepare(
             self.open_data() if feeds is None else feeds,
             encoder,

@@ -115,7 +115,7 @@ def test_one_that_cannot_start_is_an_error_of_one_line_before_the_first_step(tmp
 
 def test_what_the_machine_lacks_is_said_before_anything_is_loaded(tmp_path, monkeypatch):
     loaded = []
-    monkeypatch.setattr(Watched, "load_tokenizer", lambda self: loaded.append("tokenizer"))
+    monkeypatch.setattr(Watched, "tokenizer", property(lambda self: loaded.append("tokenizer")))
     monkeypatch.setattr(Watched, "open_data", lambda self: loaded.append("data"))
     lacking = find_callbacks(tiny_config(visualizers=["NoVisBackend"]), components([]).callbacks)
     with pytest.raises(UnknownName, match="unknown visualizer: got 'NoVisBackend'"):

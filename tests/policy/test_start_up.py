@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 
@@ -41,3 +42,11 @@ def test_importing_xtune_imports_nothing_heavy():
     code = f"import sys, xtune; print([n for n in {HEAVY!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("options", [["--data", "no_such.json"], ["--model", "./no_such"]], ids=["data", "model"])
+def test_a_local_mistake_is_reported_before_anything_heavy_is_imported(options):
+    last = imported(["train", "smollm2_135m_instruct_lora_alpaca_e3", *options])
+    code, heavy = last.removeprefix("HEAVY ").split(" ", 1)
+    assert code == "2"
+    assert not {"torch", "transformers", "peft", "datasets", "pyarrow"} & set(ast.literal_eval(heavy))

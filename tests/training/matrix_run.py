@@ -50,7 +50,7 @@ def run(out: Path, options: dict[str, Any]) -> None:
     parallel = build.build_parallel(tiny, model, plan)
     if not options.get("chunked", True):
         parallel.inner.rule = None
-    collate = build.build_collate(model, tiny.load_tokenizer(), tiny.objective.sequences)
+    collate = build.build_collate(model, tiny.tokenizer, tiny.objective.sequences)
     data = Dataset(packs, packs, "tiny")
     data = with_reference(data, build.build_reference(tiny, parallel, data, collate, None))
     loop = Loop(

@@ -71,7 +71,7 @@ def trained_once(folder, tuning, checkpointing):
     model = build.build_model(run, None)
     plan = build.build_plan(config, [pack])
     parallel = build.build_parallel(run, model, plan)
-    batch = build.build_collate(model, run.load_tokenizer())([pack])
+    batch = build.build_collate(model, run.tokenizer)([pack])
     parallel.module.train()
     with Kept() as kept:
         loss = -parallel.module(batch.model_inputs(), batch.labels_BT).sum()

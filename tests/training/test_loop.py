@@ -75,11 +75,11 @@ def test_seeds_fix_all_generators():
 def test_steps_are_asked_for_one_by_one_with_the_newest_weights(tmp_path):
     """As a source that generates its batches needs it: nothing is taken before the step before is done."""
     tiny = TinyRun(tiny_config({"name": "full"}))
-    packs = tiny.prepare_data(None, []).dataset.train
+    packs = tiny.prepare_data([]).dataset.train
     model = build.build_model(tiny, None)
     plan = build.build_plan(tiny.config, packs)
     parallel = build.build_parallel(tiny, model, plan)
-    collate = build.build_collate(model, tiny.load_tokenizer())
+    collate = build.build_collate(model, tiny.tokenizer)
     seen = []
 
     class Rollouts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,21 +52,21 @@ def add_trust_argument(parser: ArgumentParser) -> None:
 def config_from(args: Namespace) -> Config:
     """The config that the arguments ask for, validated. --cfg-options win over the other flags."""
     from xtune.config.override import parse_overrides
-    from xtune.names import load_config
+    from xtune.names import overridden, read_config
 
-    load = partial(load_config, trust_config=args.trust_config)
+    values, where = read_config(args.config, trust_config=args.trust_config)
     overrides: dict[str, Any] = {}
     if args.model:
         overrides["model.path"] = args.model
     if args.data:
-        overrides["data"] = replaced(load(args.config).data, args.data, args.mapper)
+        overrides["data"] = replaced(overridden(values, where, {}).data, args.data, args.mapper)
     elif args.mapper:
         raise ConfigError(f"--mapper goes with --data: got only --mapper {args.mapper}; or set data.0.mapper")
     if args.template:
         overrides["template"] = args.template
     if args.seed is not None:
         overrides["seed"] = args.seed
-    return load(args.config, {**overrides, **parse_overrides(args.cfg_options)})
+    return overridden(values, where, {**overrides, **parse_overrides(args.cfg_options)})
 
 
 def work_dir_from(args: Namespace) -> Path:

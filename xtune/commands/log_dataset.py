@@ -54,8 +54,8 @@ def run(args: Namespace) -> int:
     quiet_libraries()
     config = config_from(args)
     made = resolve(config)
-    tokenizer = made.load_tokenizer()
-    dataset, report = made.prepare_data(tokenizer)
+    tokenizer = made.tokenizer
+    dataset, report = made.prepare_data()
     rows = args.rows if args.rows is not None else ON_PAGE if args.html else ON_SCREEN
     samples = choose(dataset.train, rows, tokenizer)
     screen = console(soft_wrap=False)

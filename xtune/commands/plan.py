@@ -97,7 +97,7 @@ def print_data(run: Run, flops: float | None, gpus: int) -> None:
         print("data        not at hand: tokens and steps are known once model and data are local (--model, --data)")
         return
     try:
-        dataset, report = run.prepare_data(run.load_tokenizer())
+        dataset, report = run.prepare_data()
         train = config.train.model_dump(include={"batch_size", "accumulate", "epochs", "max_steps"})
         steps = Plan(dataset.train, **train, ranks=gpus).steps
     except XtuneError as error:

@@ -15,7 +15,8 @@ from xtune.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xtune.config.schema import ComponentSettings, Config
+    from xtune.config.schema import ComponentSettings
+    from xtune.run import Run
 
 
 ENDINGS = {"finished": "finished", "early stop": "stopped early, for evaluations brought no gain"}
@@ -65,6 +66,7 @@ def _run(args: Namespace) -> int:
     from xtune.dist.interrupts import exit_code
     from xtune.dist.launch import start
     from xtune.dist.started_by import check_launcher, processes_wanted, rank_environment
+    from xtune.resolve import resolve
 
     check_launcher(args.launcher)
     config = config_from(args)
@@ -72,14 +74,16 @@ def _run(args: Namespace) -> int:
         config = config.model_copy(update={"distributed": deepspeed_from(args.deepspeed)})
     if args.rehearse:
         return rehearse(config)
-    if processes := processes_wanted():  # a mistake in the config was told once, before they start
+    run = resolve(config)
+    run.refuse_absent()
+    if processes := processes_wanted():  # what is wrong so far was reported once, before they start
         return start([sys.executable, "-m", "xtune", *sys.argv[1:]], processes)
-    from xtune.training.train import train
+    from xtune.training.train import train_resolved
 
     quiet_libraries()
     work_dir = work_dir_from(args)
-    check(config, work_dir)
-    result = train(config, work_dir, resume=args.resume, other_base=args.other_base)
+    check(run, work_dir)
+    result = train_resolved(run, work_dir, resume=args.resume, other_base=args.other_base)
     if rank_environment().get("RANK", "0") == "0":
         with terminal.readers_may_leave():
             ending = ENDINGS.get(result.reason, f"stopped by {result.reason}, go on with --resume")
@@ -89,16 +93,14 @@ def _run(args: Namespace) -> int:
     return exit_code(result.reason)
 
 
-def check(config: Config, work_dir: Path) -> None:
+def check(run: Run, work_dir: Path) -> None:
     """What `xtune check` does without reading the data. Raises ConfigError where training must not start."""
     from itertools import chain
 
     from xtune.check import of_settings, of_tokenizer
     from xtune.commands.check import show
     from xtune.dist.started_by import rank_environment, ranks_wanted
-    from xtune.resolve import resolve
 
-    run = resolve(config)
     for finding in chain(of_settings(run, work_dir, ranks_wanted()), of_tokenizer(run)):
         if finding.level == "error":
             raise ConfigError(f"{finding.subject}: {finding.told}")

@@ -152,6 +152,13 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         return chosen.from_pretrained(folder, trust_remote_code=False)
 
 
+def refuse_absent(path: str | Path, *, weights: bool = True) -> None:
+    """Raises ModelError for a local model that is not there, by its folder's names alone."""
+    place = Path(packaged(str(path), ModelError))
+    if place.suffix != ".gguf" or not place.is_file():
+        local_folder(path, weights=weights)
+
+
 def local_folder(path: str | Path, *, weights: bool = True) -> str:
     """A local model's folder, checked; a hub id comes back as it is. A GGUF file is converted to a folder once."""
     place = Path(packaged(str(path), ModelError))

@@ -100,7 +100,7 @@ def rehearse(config: Config, tell: Callable[[Stage], None] = lambda stage: None)
 def run_small(config: Config, folder: Path, stages: Stages) -> None:
     """The stages of a real run, on a config that is small. The last step is run again from the checkpoint before it."""
     run = resolve(config)
-    stages.run("prepare data", lambda: run.prepare_data(run.load_tokenizer()), tell_data)
+    stages.run("prepare data", run.prepare_data, tell_data)
     stages.run("load model", lambda: run.tuning.prepare(run.load_model()), tell_model)
     with launch.process_group(needed=run.distributed.needs_group):
         whole = stages.run("train", lambda: train_run(run, folder / "run"), tell_training)

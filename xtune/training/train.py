@@ -56,8 +56,13 @@ def train(
     """
     name = f"{config.model.name}_{config.tuning.name}" if isinstance(config, Config) else Path(config).stem
     run = resolve(config if isinstance(config, Config) else load_config(config))
+    return train_resolved(run, Path(work_dir or Path("work_dirs", name)), resume, other_base=other_base)
+
+
+def train_resolved(run: Run, work_dir: Path, resume: str | Path | None = None, *, other_base: bool = False) -> Result:
+    """`train` of a config whose names are looked up already."""
     with launch.process_group(needed=run.distributed.needs_group):
-        return train_run(run, Path(work_dir or Path("work_dirs", name)), resume, other_base=other_base)
+        return train_run(run, work_dir, resume, other_base=other_base)
 
 
 def train_run(run: Run, work_dir: Path, resume: str | Path | None = None, *, other_base: bool = False) -> Result:
@@ -87,8 +92,8 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     callbacks = Together(run.callbacks if ranks.rank() == 0 else ())
     callbacks.check()
     feeds, choices = run.open_data(), run.open_choices()
-    tokenizer = run.load_tokenizer()
-    prepared = run.prepare_data(tokenizer, feeds)
+    tokenizer = run.tokenizer
+    prepared = run.prepare_data(feeds)
     refuse_unembedded(prepared.dataset, tokenizer, run.embedding_rows())
     plan = build.build_plan(config, prepared.dataset.train)
     about = describe_run(run, plan, prepared.report)
