@@ -176,7 +176,10 @@ def objectives(found: Components) -> str:
 
 
 def others(found: Components) -> str:
-    parts = ["# Other components\n\nNamed by `quantization`, `optimizer.name`, `schedule.name` and `callbacks`.\n"]
+    parts = [
+        "# Other components\n\nNamed by `quantization`, `optimizer.name`, `schedule.name` and `callbacks`; "
+        "sources by the suffixes of files.\n"
+    ]
     for kind in KINDS:
         registry = getattr(found, kind)
         parts += [component(f"{name} ({registry.kind})", one) for name, one in registry.items()]

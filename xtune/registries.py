@@ -18,11 +18,12 @@ from xtune.errors import DuplicateName, PluginError
 from xtune.plugins import hookspecs
 from xtune.plugins.checks import Plugin, check_components, failure
 from xtune.plugins.discover import find, load_plugin
-from xtune.registry import ConfigRegistry, Registry
+from xtune.registry import ConfigRegistry, Registry, SuffixRegistry
 
 BUILTINS = {
     "models": "xtune.models",
     "templates": "xtune.templates",
+    "sources": "xtune.sources",
     "mappers": "xtune.mappers",
     "strategies": "xtune.strategies",
     "objectives": "xtune.objectives",
@@ -58,6 +59,10 @@ class Components:
     @cached_property
     def templates(self) -> Registry[Any]:
         return self._filled("templates", Registry("template"))
+
+    @cached_property
+    def sources(self) -> Registry[Any]:
+        return self._filled("sources", SuffixRegistry("source"))
 
     @cached_property
     def mappers(self) -> Registry[Any]:
@@ -187,6 +192,7 @@ def _is_command(value: Any) -> bool:
 FITTING: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "models": ("an xtune.ModelSpec", _is_model),
     "templates": ("an xtune.ChatTemplate", _is_template),
+    "sources": ("a function from a file and its label to rows", callable),
     "mappers": ("a function from a row to an xtune.Conversation", callable),
     "strategies": ("a subclass of xtune.Tuning or xtune.Distributed", _is_strategy),
     "objectives": ("a subclass of xtune.Objective", _is_objective),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -54,6 +55,18 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+class SuffixRegistry(Registry[T]):
+    """Suffixes of files to what reads them."""
+
+    def add(self, name: str, value: T) -> None:
+        if not re.fullmatch(r"\.[a-z0-9_-]+", name) or name == ".gz":
+            raise PluginError(
+                f"{self.kind} {name!r} of {self.adding} is no suffix of a file; write one like .sqlite, small and "
+                "without .gz, which may follow any"
+            )
+        super().add(name, value)
 
 
 class ConfigRegistry(Registry[Any]):

@@ -26,7 +26,7 @@ from xtune.quantization.quantization import Quantization
 from xtune.quantization.stored import refuse_quantized, refuse_requantizing, refuse_unasked
 from xtune.registries import Components
 from xtune.sources.paths import find_files
-from xtune.sources.source import READERS, Source, open_source
+from xtune.sources.source import Source, open_source
 from xtune.templates.template import ChatTemplate
 from xtune.tuning.tuning import Tuning
 
@@ -62,7 +62,7 @@ class Run:
         imported or started.
         """
         for entry in (*self.config.data, *self.config.evaluation.choices):
-            find_files(entry.path, entry.split, READERS)
+            find_files(entry.path, entry.split, self.components.sources)
         refuse_absent(self.config.model.path)
         if self.config.model.tokenizer:
             refuse_absent(self.config.model.tokenizer, weights=False)
@@ -132,7 +132,14 @@ class Run:
         )
 
     def _feed(self, entry: DataSettings) -> Feed:
-        source = open_source(entry.path, split=entry.split, subset=entry.subset, sheet=entry.sheet, limit=entry.limit)
+        source = open_source(
+            entry.path,
+            split=entry.split,
+            subset=entry.subset,
+            sheet=entry.sheet,
+            limit=entry.limit,
+            readers=self.components.sources,
+        )
         return Feed(source, self._mapper(entry, source), entry.system, entry.weight)
 
     def _mapper(self, entry: DataSettings, source: Source) -> Mapper:

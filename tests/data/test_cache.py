@@ -22,6 +22,7 @@ from xtune.data.feed import Feed
 from xtune.data.prepare import prepare
 from xtune.encoding.encoder import Encoder
 from xtune.errors import DataError
+from xtune.sources.json_rows import read_json
 from xtune.sources.source import open_source
 
 ROWS = [{"q": f"question {number}", "a": "yes"} for number in range(30)]
@@ -50,9 +51,10 @@ def key(tmp_path: Path, encoder: Callable[..., Encoder], write: Callable[..., Pa
         made: Any = None,
         system: str | None = None,
         limit: int | None = None,
+        reader: Any = read_json,
         **options: Any,
     ) -> str:
-        feed = Feed(open_source(write(rows), limit=limit), mapper, system)
+        feed = Feed(open_source(write(rows), limit=limit, readers={".jsonl": reader}), mapper, system)
         return prepare([feed], made or encoder(), cache_dir=tmp_path / "cache", **options).dataset.key
 
     return of
@@ -78,6 +80,7 @@ def test_the_key_is_the_content_of_all_that_shapes_the_samples(
         key(made=encoder(too_long="truncate")),
         key(made=Encoder(template, other_tokenizer, max_length=32)),
         key(system="s"),
+        key(reader=lambda file, label: read_json(file, label)),
         key(limit=20),
         key(seed=1),
         key(pack=False),
@@ -333,6 +336,7 @@ from xtune.data.feed import Feed
 from xtune.data.prepare import prepare
 from xtune.encoding.encoder import Encoder
 from xtune.errors import DataError
+from xtune.sources.json_rows import read_json
 from xtune.sources.source import open_source
 feed, encoder = Feed(open_source(sys.argv[1]), question), Encoder(TEMPLATE, character_tokenizer(), max_length=64)
 for room in (0, 100, 4_000, 20_000, 60_000):

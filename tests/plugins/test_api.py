@@ -24,9 +24,11 @@ CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
 PLUGIN_MODULES = {
     "xtune.models.spec": ["sizes"],
     "xtune.registry": ["Registry", "ConfigRegistry"],
+    "xtune.sources.row": ["Row"],
+    "xtune.sources.text": ["open_bytes"],
     "xtune.mappers.columns": ["text", "optional_text", "items", "blank", "exchange"],
 }
-"""Public names beside those of xtune: what hooks are given, describes a model, and reads the columns of a row."""
+"""Public names beside those of xtune: what hooks are given, describes a model, reads files and columns."""
 
 
 def signatures() -> list[str]:

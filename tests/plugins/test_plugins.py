@@ -65,7 +65,11 @@ WHOLE = """
     @hook
     def register_templates(templates): templates.add("hello", xtune.ChatTemplate(user="{text}"))
     @hook
+    def register_sources(sources): sources.add(".hello", lambda file, label: iter(()))
+    @hook
     def register_mappers(mappers): mappers.add("hello", lambda row: 1 / 0)
+    @hook
+    def register_callbacks(callbacks): callbacks.add("hello", type("Hello", (xtune.Callback,), {}))
     @hook
     def register_strategies(strategies): strategies.add("hello", type("Hello", (xtune.Tuning,), {}))
     @hook
@@ -76,11 +80,12 @@ WHOLE = """
 def test_a_plugin_adds_to_every_registry(plugin):
     plugin(WHOLE)
     found = components()
-    for registry in (found.templates, found.mappers, found.strategies, found.commands):
+    for registry in (found.templates, found.mappers, found.strategies, found.callbacks, found.commands):
         assert registry.owner("hello") == "xtune-hello"
+    assert found.sources.owner(".hello") == "xtune-hello"
     assert found.models.owner("hello_1b") == "xtune-hello" and found.models.owner("llama_7b") == "xtune"
     (loaded,) = (p for p in found.plugins if p.name == "xtune-hello")
-    assert loaded.version == "1.2" and len(loaded.hooks) == 5
+    assert loaded.version == "1.2" and len(loaded.hooks) == 7
 
 
 def test_xtune_plugins_chooses_by_distribution_or_entry_point(plugin, monkeypatch):
@@ -172,6 +177,16 @@ FAILING = {
         "@hook\ndef register_strategies(strategies): strategies.add('s', dict)",
         "adds strategy 's' of a wrong type: got type; add a subclass of xtune.Tuning or xtune.Distributed",
     ),
+    "callback": (
+        "callbacks",
+        "@hook\ndef register_callbacks(callbacks): callbacks.add('c', print)",
+        "adds callback 'c' of a wrong type: got builtin_function_or_method; add a subclass of xtune.Callback",
+    ),
+    "source": (
+        "sources",
+        "@hook\ndef register_sources(sources): sources.add('.c', '.csv')",
+        "adds source '.c' of a wrong type: got str; add a function from a file and its label to rows",
+    ),
     "config": (
         "configs",
         "@hook\ndef register_configs(configs): configs.add('c', {})",
@@ -190,6 +205,13 @@ def test_a_plugin_that_fails_while_it_adds_is_told_in_one_line(plugin, kind, sou
     plugin(source)
     with pytest.raises(PluginError, match=f"^plugin xtune-hello {message}, {WAY_OUT}$"):
         getattr(components(), kind)
+
+
+@pytest.mark.parametrize("name", ["sqlite", ".SQLITE", ".tar.zst", ".gz", ""])
+def test_a_source_goes_by_what_a_file_can_end_with(plugin, name):
+    plugin(f"@hook\ndef register_sources(sources): sources.add({name!r}, print)")
+    with pytest.raises(PluginError, match=f"^source '{name}' of xtune-hello is no suffix of a file; write one like "):
+        components().sources  # noqa: B018
 
 
 def test_a_taken_name_names_both(plugin):
@@ -290,15 +312,17 @@ def test_xtune_plugins_lists_what_is_there_and_what_is_wrong(plugin, capsys):
     assert cli.main(["plugins"]) == 2
     first, hooks, *rest = capsys.readouterr().out.splitlines()
     assert first == f"xtune {xtune.__version__}, plugin API {API_VERSION}"
-    assert hooks.startswith("xtune-hello 1.2: register_commands, register_mappers, ")
-    assert rest[:5] == [
+    assert hooks.startswith("xtune-hello 1.2: register_callbacks, register_commands, ")
+    assert rest[:7] == [
         "    models: hello_1b",
         "    templates: hello",
+        "    sources: .hello",
         "    mappers: hello",
         "    strategies: hello",
+        "    callbacks: hello",
         "    commands: hello",
     ]
-    assert [line.partition(";")[0] for line in rest[5:]] == [
+    assert [line.partition(";")[0] for line in rest[7:]] == [
         "not loaded: plugin xtune-other cannot be imported: ModuleNotFoundError: No module named 'no_such_module'",
         "not loaded: mapper 'hello' is registered twice: by xtune-hello and by xtune-third",
     ]

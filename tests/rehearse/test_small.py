@@ -13,7 +13,7 @@ from xtune.registries import components
 from xtune.rehearse.small_data import ROWS, at_hand, example_rows, write_rows
 from xtune.rehearse.small_model import small_model, small_sizes
 from xtune.rehearse.small_tokenizer import make_tokenizer, tokenizer_at_hand
-from xtune.sources.source import open_source
+from xtune.sources.source import READERS, open_source
 
 MODELS = components([]).models
 TEMPLATES = components([]).templates
@@ -91,8 +91,9 @@ def test_rows_are_written_in_the_format_of_the_data(tmp_path, like, sheet, name)
 
 
 def test_what_is_at_hand(tmp_path, tiny_model):
-    assert at_hand("package:xtune/catalogue/rows/everyday.jsonl", "train")
-    assert not at_hand("tatsu-lab/alpaca", "train") and not at_hand(str(tmp_path / "none.jsonl"), "train")
+    assert at_hand("package:xtune/catalogue/rows/everyday.jsonl", "train", READERS)
+    assert not at_hand("tatsu-lab/alpaca", "train", READERS)
+    assert not at_hand(str(tmp_path / "none.jsonl"), "train", READERS)
     assert tokenizer_at_hand(str(tiny_model)) == str(tiny_model)
     assert tokenizer_at_hand("nobody/has-this") is None and tokenizer_at_hand("/no/such/folder") is None
 

@@ -27,7 +27,7 @@ COMMANDS = {
     "list-mappers": "list dataset mappers: a row in, a conversation out",
     "list-objectives": "list objectives, what is learnt from a row, and their options",
     "list-strategies": "list strategies and their options",
-    "list-components": "list quantizations, optimizers, schedules and callbacks, and their options",
+    "list-components": "list quantizations, optimizers, schedules, callbacks and readers of files, with options",
     "plugins": "list plugins, what they add, and what cannot be loaded",
     "new-plugin": "write a plugin of your own to start from, with tests",
     "rehearse": "run a config in small: all stages, in seconds, without a download",

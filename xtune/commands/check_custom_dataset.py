@@ -72,9 +72,12 @@ def run(args: Namespace) -> int:
 
     if args.limit is not None and args.limit < 1:
         raise DataError(f"--limit should be at least 1: got {args.limit}; leave it out to check all rows")
-    source = open_source(args.file, split=args.split, subset=args.subset, sheet=args.sheet, limit=args.limit)
+    found = components()
+    source = open_source(
+        args.file, split=args.split, subset=args.subset, sheet=args.sheet, limit=args.limit, readers=found.sources
+    )
     name = recognise(source) if args.mapper == "auto" else args.mapper
-    checked = check(source, bind_mapper(name, parse_overrides(args.options), components().mappers))
+    checked = check(source, bind_mapper(name, parse_overrides(args.options), found.mappers))
     print(f"{source.name}: mapper {name}{', by its columns' if args.mapper == 'auto' else ''}")
     print_table(
         [

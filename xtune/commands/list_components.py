@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from xtune.commands.list_strategies import print_options
 from xtune.registries import components
 
-KINDS = ("quantizations", "optimizers", "schedules", "callbacks")
+KINDS = ("quantizations", "optimizers", "schedules", "callbacks", "sources")
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -83,6 +83,7 @@ def _feed_identity(feed: Feed) -> dict[str, Any]:
     """What of a feed shapes the samples. File names do too: a sample remembers the place of its row."""
     return {
         "files": [(file.name, file_digest(file)) for file in feed.source.files],
+        "readers": [function_identity(reader) for reader in feed.source.readers],
         "fingerprint": feed.source.fingerprint,
         "mapper": function_identity(feed.mapper),
         "system": feed.system,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xtune.registry import ConfigRegistry, Registry
 
 PROJECT = "xtune"
-API_VERSION = "1.7"
+API_VERSION = "1.8"
 """Of the hooks and the public API. A changed or removed signature raises the first number, an added one the second."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -30,6 +30,11 @@ def register_models(models: Registry[Any]) -> None:
 @hookspec
 def register_templates(templates: Registry[Any]) -> None:
     """Adds chat templates: `templates.add("chatml", ChatTemplate(...))`."""
+
+
+@hookspec
+def register_sources(sources: Registry[Any]) -> None:
+    """Adds readers of files, by suffix: `sources.add(".sqlite", read)`, of which read(file, label) yields Rows."""
 
 
 @hookspec

@@ -84,7 +84,7 @@ def make_small(run: Run, folder: Path) -> Small:
 def _data(run: Run, entry: DataSettings, stem: Path, small: Small) -> dict[str, Any]:
     """A data entry with rows that are on this machine."""
     values = entry.model_dump()
-    if at_hand(entry.path, entry.split):
+    if at_hand(entry.path, entry.split, run.components.sources):
         small.replace(f"rows of {entry.path}", f"the first {ROWS}")
         return {**values, "limit": min(entry.limit or ROWS, ROWS)}
     if entry.mapper == "auto":
@@ -105,7 +105,11 @@ def _tokenizer(run: Run, data: list[dict[str, Any]], small: Small) -> PreTrained
     place = tokenizer_at_hand(settings.tokenizer or settings.path)
     if place is not None:
         return load_tokenizer(place)
-    sources = [open_source(entry["path"], split=entry["split"], sheet=entry["sheet"], limit=ROWS) for entry in data]
+    readers = run.components.sources
+    sources = [
+        open_source(entry["path"], split=entry["split"], sheet=entry["sheet"], limit=ROWS, readers=readers)
+        for entry in data
+    ]
     read = [row.values for source in sources for row in source]
     asked = [run.config.evaluation.system, *run.config.evaluation.prompts]
     tokenizer = make_tokenizer(run.template, texts([*read, *asked]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 from xtune.errors import ConfigError, DataError
 from xtune.mappers.examples import Example, examples
 from xtune.sources.paths import file_suffix, find_files
-from xtune.sources.source import READERS
 
 ROWS = 24
 """Of each data entry: enough for several packs."""
@@ -20,10 +19,10 @@ ROWS = 24
 Row = dict[str, Any]
 
 
-def at_hand(path: str, split: str) -> bool:
+def at_hand(path: str, split: str, suffixes: Collection[str]) -> bool:
     """Whether the data at `path` are files on this machine."""
     try:
-        return bool(find_files(path, split, READERS))
+        return bool(find_files(path, split, suffixes))
     except DataError:
         return False
 
