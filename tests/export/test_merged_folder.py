@@ -21,6 +21,7 @@ from bases import (
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 import xtune
+from xtune.errors import ModelError
 from xtune.export.merge import merge
 from xtune.registries import components
 from xtune.templates.jinja import to_jinja
@@ -238,3 +239,40 @@ def test_a_tokenizer_of_the_adapters_own_is_the_one_that_goes_along(make, tmp_pa
     assert json.loads((tmp_path / "other" / "config.json").read_text()) == json.loads(
         (base / "config.json").read_text()
     )
+
+
+def test_a_multimodal_model_stays_whole(tiny_model, tmp_path):
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    text = {key: value for key, value in SMALL.items() if key != "intermediate_size"}
+    text |= {"head_dim": 16, "intermediate_size": 64, "layer_types": ["full_attention"] * 2, "vocab_size": 260}
+    sees = {"hidden_size": 16, "intermediate_size": 16, "depth": 1, "num_heads": 2, "out_hidden_size": 64}
+    torch.manual_seed(0)
+    Qwen3_5ForConditionalGeneration(Qwen3_5Config(text_config=text, vision_config=sees)).save_pretrained(
+        tmp_path / "base"
+    )
+    publish(tmp_path / "base", tiny_model, spelled_for=5)
+    wanted = random_adapter(tmp_path / "base", tmp_path / "adapter", None)
+    merge(str(tmp_path / "base"), tmp_path / "adapter", tmp_path / "out")
+    before, after = stored(tmp_path / "base")["model.safetensors"], stored(tmp_path / "out")["model.safetensors"]
+    assert before.keys() == after.keys() and any("visual" in name for name in after)
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    for part in ("text_config", "vision_config"):
+        assert written[part].items() >= config[part].items()
+        assert written.pop(part) is not config.pop(part)
+    assert written == config | {"torch_dtype": config["dtype"]}
+    assert (logits(xtune.load_model(tmp_path / "out")) - wanted).abs().max() < 1e-5
+    assert type(Qwen3_5ForConditionalGeneration.from_pretrained(tmp_path / "out")) is Qwen3_5ForConditionalGeneration
+
+
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "fp8"])
+def test_no_adapter_is_merged_into_quantized_weights(make, method, tmp_path):
+    base = make()
+    random_adapter(base, tmp_path / "adapter", None)
+    change(base / "config.json", quantization_config={"quant_method": method, "load_in_4bit": method[0] == "b"})
+    with pytest.raises(
+        ModelError, match=rf"is stored in .*{method}.*: no adapter can be merged into it; merge into the model that"
+    ):
+        merge(str(base), tmp_path / "adapter", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
