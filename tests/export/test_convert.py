@@ -1,13 +1,14 @@
 """From a run to a model that plain peft and transformers load: what comes out is what was trained."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 import xtune
 from xtune.config.validate import validate
-from xtune.errors import CheckpointError, ModelError, XtuneError
+from xtune.errors import CheckpointError, ConfigError, ModelError, XtuneError
 from xtune.export.merge import merge
 from xtune.export.pth_to_hf import pth_to_hf
 from xtune.generate.open import open_session
@@ -91,3 +92,37 @@ def test_merge_refuses_before_it_writes(tiny_model, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(XtuneError, match="output exists already"):
         merge(str(tiny_model), tmp_path / "absent", tmp_path / "out")
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_an_adapter_names_its_base_for_whoever_stands_elsewhere(here, tiny_model, rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_model.parent)
+    settings = config(tiny_model.name if here else tiny_model, rows, {"name": "lora", "rank": 2})
+    xtune.train(settings, tmp_path / "run")
+    pth_to_hf(settings, tmp_path / "run", tmp_path / "adapter")
+    monkeypatch.chdir(tmp_path)
+    named = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"]
+    assert named == str(tiny_model)
+    open_session(str(tmp_path / "adapter"), components([]))
+
+
+@pytest.mark.parametrize("out", ["base", "base/..", "run", "run/checkpoints"])
+def test_no_output_takes_the_place_of_the_base_or_the_run(out, tiny_model, rows, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "base")
+    settings = config(tmp_path / "base", rows, {"name": "lora", "rank": 2})
+    xtune.train(settings, tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match="OUT would take the place of what is needed: got .*, which holds "):
+        pth_to_hf(settings, tmp_path / "run", tmp_path / out, force=True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_output_inside_its_source_is_written_there(tiny_model, rows, tmp_path):
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    settings = config(base, rows, {"name": "lora", "rank": 2})
+    xtune.train(settings, tmp_path / "run")
+    before = {path: path.read_bytes() for path in base.iterdir()}
+    pth_to_hf(settings, tmp_path / "run", tmp_path / "run" / "adapter")
+    merge(str(base), tmp_path / "run" / "adapter", base / "merged")
+    assert {path: path.read_bytes() for path in base.iterdir() if path.is_file()} == before
+    assert (base / "merged" / "model.safetensors").is_file() and not (base / "merged" / "merged").exists()

@@ -1,7 +1,9 @@
 """Which template a chat uses: the stored one, the registry's, the tokenizer's own; another one is warned of."""
 
+import json
 import logging
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +32,18 @@ def test_the_stored_template_is_used(tiny_model, adapter, found):
     session = open_session(str(tiny_model), found, adapter=adapter)
     assert session.template == found.templates["chatml"]
     assert open_session(adapter, found).template == found.templates["chatml"]  # an adapter's folder names its base
+
+
+@pytest.mark.parametrize("base", ["models/gone", "./gone", "/nowhere/gone"])
+def test_a_base_that_is_not_where_the_adapter_says_is_named_with_the_cure(base, adapter, found, tmp_path, monkeypatch):
+    file = Path(adapter, "adapter_config.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": base}))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    cure = rf"\(adapter {adapter} names this base; if it lies elsewhere: xtune chat BASE --adapter {adapter}\)$"
+    with pytest.raises(ModelError, match=rf"{base}.*{cure}") as caught:
+        open_session(adapter, found)
+    assert "\n" not in str(caught.value)
 
 
 def test_another_template_is_warned_of(tiny_model, adapter, found, caplog):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from xtune.commands.argument_types import given
 from xtune.commands.config_arguments import add_trust_argument
-from xtune.errors import ConfigError
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -57,22 +54,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from xtune.commands.console import quiet_libraries
+    from xtune.export.folder import refuse_needed
 
-    check_out(args.out, [getattr(args, name) for name in ("checkpoint", "model", "adapter") if hasattr(args, name)])
+    refuse_needed(args.out, *(getattr(args, name, None) for name in ("checkpoint", "model", "adapter", "base")))
     quiet_libraries()
     args.convert(args)
     return 0
-
-
-def check_out(out: str, sources: list[str]) -> None:
-    """Raises ConfigError where OUT holds what is converted, or this place: --force would delete it."""
-    folder = Path(os.path.realpath(out))
-    for source in (*sources, "."):
-        place = Path(os.path.realpath(source))
-        if os.path.exists(source) and folder in (place, *place.parents):
-            raise ConfigError(
-                f"OUT would take the place of what is needed: got {out}, which holds {source}; choose another"
-            )
 
 
 def pth_to_hf(args: Namespace) -> None:

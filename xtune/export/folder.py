@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xtune import atomic
-from xtune.errors import XtuneError
+from xtune.errors import ConfigError, XtuneError
 
 
 @contextmanager
@@ -45,6 +45,17 @@ def whole_folder(out: str | Path, *, force: bool = False) -> Iterator[Path]:
         for parent in made if not done else []:
             with suppress(OSError):  # it holds something else by now
                 parent.rmdir()
+
+
+def refuse_needed(out: str | Path, *sources: str | Path | None) -> None:
+    """Raises ConfigError where `out` is or holds one of the `sources`, or this place: --force would delete it."""
+    folder = os.path.realpath(out)
+    for source in (*map(str, filter(None, sources)), "."):
+        place = os.path.realpath(source)
+        if os.path.exists(place) and os.path.commonpath([folder, place]) == folder:
+            raise ConfigError(
+                f"OUT would take the place of what is needed: got {out}, which holds {source}; choose another"
+            )
 
 
 def _belongs(file: Path, out: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from xtune.checkpoints.checkpoint import find_checkpoint, read_manifest, while_t
 from xtune.errors import CheckpointError
 from xtune.export.chat_files import save_chat_files
 from xtune.export.config_file import save_config
-from xtune.export.folder import whole_folder
+from xtune.export.folder import refuse_needed, whole_folder
 from xtune.export.source import carry, source_folder
 from xtune.export.weights import StoredWeights, write_weights
 from xtune.models.identity import recorded_base, save_base
@@ -39,6 +40,7 @@ def pth_to_hf(config: Config, checkpoint: str | Path, out: str | Path, *, force:
                 f"give the config that it was trained with"
             )
     path, tokenizer_path = trained["model"]["path"], trained["model"].get("tokenizer") or trained["model"]["path"]
+    refuse_needed(out, source, path, tokenizer_path)
     with whole_folder(out, force=force) as folder:
         with while_there(source):
             names = [name for name in read_manifest(source)["files"] if "/" not in name and name[:6] != "xtune_"]
@@ -69,9 +71,11 @@ def _save_full(checkpoint: Path, base: Path, folder: Path, *, tokenizer: bool) -
 
 
 def _name_base(folder: Path, base: str) -> None:
-    """Writes the model's path as the run had it into an adapter's config: peft puts the folder that was loaded."""
+    """Writes the model's path into an adapter's config, as the run had it (peft puts the folder that was loaded), but
+    for a relative one: the adapter will be used from other places.
+    """
     file = folder / "adapter_config.json"
     if file.is_file():
         values = json.loads(file.read_text(encoding="utf-8"))
-        values["base_model_name_or_path"] = base
+        values["base_model_name_or_path"] = os.path.abspath(base) if os.path.exists(base) else base
         file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

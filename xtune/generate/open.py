@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xtune.errors import ModelError
 from xtune.generate.session import Session
@@ -41,8 +42,17 @@ def open_session(
     own. Choosing another one with `template` is allowed and warned of; so is, with `other_base`, a model with other
     weights than the adapter was trained on.
     """
-    if adapter is None and (Path(model) / "adapter_config.json").is_file():
-        model, adapter = adapter_base(model), model
+    if adapter is None and os.path.isfile(os.path.join(model, "adapter_config.json")):
+        base = adapter_base(model)
+        rest: dict[str, Any] = {"bits": bits, "template": template, "dtype": dtype, "other_base": other_base}
+        try:
+            return open_session(base, found, adapter=model, **rest)
+        except ModelError as error:
+            if os.path.exists(base):
+                raise
+            raise ModelError(
+                f"{error} (adapter {model} names this base; if it lies elsewhere: xtune chat BASE --adapter {model})"
+            ) from error
     if adapter is not None:
         check_adapter(adapter)  # a wrong one is told before the model is loaded
         refuse_other_base(f"adapter {adapter}", recorded_base(adapter), model, other_base=other_base)
