@@ -77,5 +77,5 @@ setup(
         ],
     },
     cmdclass={"build_py": BuildWithConfigs},
-    entry_points={"console_scripts": ["xtune = xtune.cli:main"]},
+    entry_points={"console_scripts": ["xtune = xtune.__main__:main"]},
 )

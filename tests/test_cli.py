@@ -1,8 +1,10 @@
 """The command line: exit codes, and errors in one line."""
 
+import builtins
+
 import pytest
 
-from xtune import cli
+from xtune import __main__, cli
 from xtune.errors import ConfigError
 
 
@@ -88,3 +90,15 @@ def test_ctrl_c_is_exit_code_130(capsys, monkeypatch):
 
     monkeypatch.setattr(cli, "run", stop)
     assert run(capsys)[0] == 130
+
+
+def test_ctrl_c_while_the_command_line_is_imported(capsys, monkeypatch):
+    def stop(name, *rest):
+        if name == "xtune.cli":
+            raise KeyboardInterrupt
+        return real(name, *rest)
+
+    real = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", stop)
+    assert __main__.main() == 130
+    assert capsys.readouterr().err == "xtune: stopped\n"

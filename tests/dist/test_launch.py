@@ -81,10 +81,12 @@ def test_one_rank_fails_and_all_end_with_its_error_first(tmp_path, fails, code, 
 def test_signals_are_handed_on_once(tmp_path):
     script = """
 import signal, sys, time
+from xtune.dist import launch
 def note(number, frame):
     print("got", signal.Signals(number).name, flush=True)
     sys.exit(0)
 signal.signal(signal.SIGTERM, note)
+launch.listens()
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -251,6 +253,48 @@ def test_ranks_end_with_the_process_that_started_them(name, code, tmp_path):
     starter.send_signal(signal.Signals[name])
     assert starter.wait(timeout=30) == code
     assert all(ends(file.read_text()) for file in files)
+
+
+LISTENS = """
+import os, signal, time
+from xtune.dist import launch
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+if os.environ["RANK"] in "{listening}":
+    launch.listens()
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("listening", ["0", "1", "none"])
+def test_a_signal_before_all_ranks_listen_ends_all_at_once(listening, tmp_path):
+    starter = start(tmp_path, LISTENS.format(listening=listening))
+    assert starter.stdout.readline() == "ready\n"
+    starter.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    assert starter.wait(timeout=30) == 130
+    assert time.monotonic() - began < 5.0
+    assert starter.stderr.read() == "xtune: stopped by SIGINT\n"
+
+
+def test_a_signal_between_the_starts_of_two_ranks(tmp_path):
+    now = "(real(*given), os.kill(os.getpid(), 15))[0]"
+    setup = f"import os; real = launch._start_rank; launch._start_rank = lambda *given: {now}"
+    starter = start(tmp_path, SLEEPS, setup=setup)
+    _, errors = starter.communicate(timeout=30)
+    assert starter.returncode == 143 and errors == "xtune: stopped by SIGTERM\n"
+    assert not (tmp_path / "pid_1").exists()
+
+
+def test_ranks_that_two_signals_do_not_end_are_killed(tmp_path):
+    starter = start(tmp_path, LISTENS.format(listening="01"), setup="launch.LAST = 0.5")
+    assert starter.stdout.readline() == "ready\n"
+    time.sleep(1.0)  # the second rank, which may not print, is ready too
+    starter.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    assert starter.poll() is None, "one signal is answered after the step, however long that is"
+    starter.send_signal(signal.SIGINT)
+    assert starter.wait(timeout=30) == 130
 
 
 STOPS = """

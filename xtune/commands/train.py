@@ -53,9 +53,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Returns 0 where the run came to its end, and 128 + the number of the signal that stopped it before."""
     from xtune.dist.interrupts import StopNow, Stopped, handlers
+    from xtune.dist.launch import listens
 
     try:
         with handlers(StopNow()):
+            listens()
             return _run(args)
     except Stopped as stopped:
         return stopped.code

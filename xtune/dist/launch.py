@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 
 from xtune.atomic import whole_file
 from xtune.dist import ranks
-from xtune.dist.interrupts import SIGNALS, handlers
+from xtune.dist.interrupts import SIGNALS, StopNow, Stopped, handlers
 from xtune.dist.parent import dies_with
 from xtune.dist.rendezvous import meet
 from xtune.dist.started_by import LOCAL, machines, rank_environment
@@ -29,9 +30,8 @@ FAILURES = "XTUNE_FAILURES"
 """Environment variable: the folder where a rank leaves its error for the process that started it."""
 GRACE = 1.0
 """Seconds that the ranks have, after one has failed, to tell an error that came before it."""
-
 LAST = 20.0
-"""Seconds that the other ranks have to end, after one has ended for a signal."""
+"""Seconds that all ranks have to end, after one has ended for a signal, or a second signal has come."""
 STOPPED = tuple(128 + number for number in SIGNALS)
 """Exit codes of a rank that a signal stopped."""
 TIMEOUT = timedelta(hours=2)
@@ -112,18 +112,28 @@ def stopped(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt)
 
 
+def listens() -> None:
+    """Leaves word for `start` that this rank handles signals from now on."""
+    if folder := os.environ.get(FAILURES):
+        Path(folder, f"{os.environ['RANK']}.listens").touch()
+
+
 def start(command: Sequence[str], processes: int) -> int:
     """Runs `command` in that many ranks on this machine, waits for them, and returns the exit code.
 
     NNODES, NODE_RANK, ADDR and PORT say how this machine stands to others. When one rank fails, the others are ended,
     and the error that came first is printed first. Signals are handed on to every rank; where they stop the run, the
-    exit code is 128 + the signal's number. The ranks end with this process, however that ends.
+    exit code is 128 + the signal's number. One that comes before all ranks handle it (`listens`) ends all at once. The
+    ranks end with this process, however that ends.
     """
     started: list[subprocess.Popen[bytes]] = []
-    handed: set[int] = set()
+    handed: list[int] = []
+    stop = StopNow()
 
-    def hand_on(number: int, _: object) -> None:
-        handed.add(number)
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        if len(list(Path(folder).glob("*.listens"))) < processes:
+            stop(number, frame)
+        handed.append(number)
         for rank in started:
             rank.send_signal(number)
 
@@ -132,13 +142,15 @@ def start(command: Sequence[str], processes: int) -> int:
             for number in range(processes):
                 started.append(_start_rank(command, number, processes, Path(folder)))
             return _wait(started, handed, Path(folder))
+        except Stopped as stopped:
+            return stopped.code
         finally:
             for rank in started:
                 rank.kill()
                 rank.wait()
 
 
-def _wait(started: Sequence[subprocess.Popen[bytes]], handed: set[int], folder: Path) -> int:
+def _wait(started: Sequence[subprocess.Popen[bytes]], handed: Sequence[int], folder: Path) -> int:
     """Waits for the ranks to end, or one to fail, and returns the exit code."""
 
     def end(code: int | None) -> int | None:
@@ -153,10 +165,11 @@ def _wait(started: Sequence[subprocess.Popen[bytes]], handed: set[int], folder: 
             return _tell(started, folder)
         if None not in codes:
             break
-        if any(codes):
+        if any(codes) or len(handed) > 1:
             until = min(until, time.monotonic() + LAST)
         time.sleep(0.05)
-    return next((code for code in codes if code), 0)
+    stopped_by = [128 + number for number in handed] if None in codes else []
+    return next((code for code in (*codes, *stopped_by) if code), 0)
 
 
 def _start_rank(command: Sequence[str], number: int, processes: int, folder: Path) -> subprocess.Popen[bytes]:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 PR_SET_PDEATHSIG = 1
 
 
-def dies_with(parent: int) -> Callable[[], None]:
-    """What a child calls first, so that the system kills it when `parent` ends, be it by SIGKILL. On Linux alone.
+def dies_with(parent: int) -> Callable[[], None] | None:
+    """What a child calls first, so that the system kills it when `parent` ends, be it by SIGKILL. None but on Linux.
 
     The parent's thread that starts the child has to live on too.
     """
     if sys.platform != "linux":
-        return lambda: None
+        return None
     import ctypes
 
     prctl = ctypes.CDLL(None).prctl  # looked up here: after a fork, little is safe
