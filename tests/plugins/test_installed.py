@@ -46,7 +46,8 @@ class Place:
         A .pth file adds a folder without running the .pth files in it, such as that of an editable xtune.
         """
         (site,) = (self.folder / "venv").glob("lib/python*/site-packages")
-        paths = dict.fromkeys(sysconfig.get_paths()[name] for name in ("purelib", "platlib"))
+        own = (sysconfig.get_paths()[name] for name in ("purelib", "platlib"))
+        paths = dict.fromkeys([*own, *(path for path in sys.path if Path(path).name == "site-packages")])
         (site / "borrowed.pth").write_text("".join(f"{path}\n" for path in paths))
 
     def run(self, *words: str | Path, code: int = 0) -> str:
@@ -111,8 +112,11 @@ print(text)
 
 def test_both_are_listed_with_what_they_add(place):
     out = place.run("xtune", "plugins")
-    assert "xtune-hello 0.1.0: register_commands, " in out and "xtune-medical 0.1.0: register_configs, " in out
-    assert "    configs: hello_demo" in out and "not loaded" not in out
+    assert (
+        "xtune-hello 0.1.0: register_callbacks, register_commands, " in out
+        and "xtune-medical 0.1.0: register_configs, " in out
+    )
+    assert "    configs: hello_demo, hello_zero1" in out and "not loaded" not in out
     assert len(place.run("xtune", "list-cfg", "-p", "clinic").split()) == 3
     assert place.run("xtune", "hello", "--name", "Ada") == "Hello, Ada!\n"
 
@@ -135,6 +139,9 @@ def test_the_example_trains_with_its_own_strategy_template_and_rows(place, tiny_
     found = checkpoint(place.work / "hello")
     assert found["run"]["plugins"] == {"xtune-hello": "0.1.0", "xtune-medical": "0.1.0"}
     assert found["template"]["user"] == "User: {text}\n" and found["config"]["tuning"]["name"] == "hello_norms"
+    clock = (place.work / "hello" / "clock.txt").read_text().split()
+    assert clock[::2] == [str(step + 1) for step in range(found["run"]["steps"])] != []
+    assert found["run"]["data"]["report"]["trained"] == 6  # four rows of JSON, two of the plugin's own format
 
 
 def test_the_clinics_own_files_train_and_the_adapter_keeps_its_template(place, tiny_model):

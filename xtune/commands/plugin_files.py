@@ -23,7 +23,7 @@ $package = "$package"
 include = ["$package*"]
 
 [tool.setuptools.package-data]
-$package = ["*.jsonl"]
+"*" = ["*.jsonl", "*.$short", "*.json"]
 """
 
 README = """\
@@ -44,9 +44,13 @@ A plugin for xtune. It adds one component of each kind; delete those that you do
 | `mapper.py` | a function from a row to a conversation |
 | `strategy.py` | a way to tune the weights |
 | `objective.py` | what is learnt from a row |
+| `quantization.py` | a way to hold the weights of the base |
+| `optimizer.py` | an optimizer, and a schedule of its learning rate |
+| `callback.py` | what watches a run |
+| `source.py` | a reader of files, by suffix |
 | `command.py` | a subcommand of xtune |
-| `configs/` | configs, each a file named as the config |
-| `rows.jsonl` | the rows that `${short}_demo` trains on |
+| `configs/` | configs and DeepSpeed files, each named as in `xtune list-cfg` |
+| `rows.jsonl`, `names.$short` | the rows that `${short}_demo` trains on |
 """
 
 PLUGIN = '''\
@@ -70,6 +74,13 @@ def register_templates(templates):
 
 
 @hookimpl
+def register_sources(sources):
+    from $package.source import read_names
+
+    sources.add(".$short", read_names)
+
+
+@hookimpl
 def register_mappers(mappers):
     from $package.mapper import $short
 
@@ -88,6 +99,34 @@ def register_objectives(objectives):
     from $package.objective import Focal
 
     objectives.add("${short}_focal", Focal)
+
+
+@hookimpl
+def register_quantizations(quantizations):
+    from $package.quantization import Spared
+
+    quantizations.add("${short}_nf4", Spared)
+
+
+@hookimpl
+def register_optimizers(optimizers):
+    from $package.optimizer import Momentum
+
+    optimizers.add("${short}_momentum", Momentum)
+
+
+@hookimpl
+def register_schedules(schedules):
+    from $package.optimizer import square
+
+    schedules.add("${short}_square", square)
+
+
+@hookimpl
+def register_callbacks(callbacks):
+    from $package.callback import Clock
+
+    callbacks.add("${short}_clock", Clock)
 
 
 @hookimpl
@@ -165,6 +204,88 @@ class Focal(Objective):
         return batch.trained
 '''
 
+QUANTIZATION = '''\
+"""A way to hold the weights of the base model. Its fields are its options."""
+
+from pydantic import Field
+
+from xtune.quantization.bits import Nf4
+
+
+class Spared(Nf4):
+    """4 bits of the type NormalFloat, but for the layers that it spares."""
+
+    spared: list[str] = Field(default=["lm_head"], description="what the names of layers that stay whole have in them")
+
+    def load_options(self, compute_dtype):
+        options = super().load_options(compute_dtype)
+        options.llm_int8_skip_modules = self.spared
+        return options
+'''
+
+OPTIMIZER = '''\
+"""An optimizer, whose fields are its options, and a schedule."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from xtune import Optimizer
+
+
+class Momentum(Optimizer):
+    """Stochastic gradient descent with momentum."""
+
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="share of the last step that the next one keeps")
+
+    state_bytes: ClassVar[float] = 4.0
+
+    def make(self, groups, *, lr, betas, eps):
+        import torch
+
+        return torch.optim.SGD(groups, lr=lr, momentum=self.momentum)
+
+
+def square(progress):
+    """A parabola from 1 to 0."""
+    return (1 - progress) ** 2
+'''
+
+CALLBACK = '''\
+"""What watches a run. Its fields are its options."""
+
+from pydantic import Field
+
+from xtune import Callback
+
+
+class Clock(Callback):
+    """Writes the seconds that each step took to clock.txt in the work dir."""
+
+    digits: int = Field(default=3, ge=0, description="decimals of a second")
+
+    def started(self, facts):
+        self.file = facts.work_dir / "clock.txt"
+
+    def stepped(self, row):
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(f"{row['step']} {row['seconds']:.{self.digits}f}\\n")
+'''
+
+SOURCE = '''\
+"""A reader of files that end in .$short, or in .$short.gz."""
+
+from xtune.sources.row import Row
+from xtune.sources.text import open_bytes
+
+
+def read_names(file, label):
+    """A row {"name": line} for each line."""
+    with open_bytes(file, label) as opened:
+        for number, line in enumerate(opened, 1):
+            yield Row({"name": line.decode().strip()}, f"{label}, line {number}")
+'''
+
 COMMAND = '''\
 """xtune $short: says hello."""
 
@@ -188,12 +309,29 @@ CONFIG = '''\
 model = dict(name="${short}_135m", path="HuggingFaceTB/SmolLM2-135M-Instruct")
 template = "$short"
 objective = dict(name="${short}_focal")
+quantization = "${short}_nf4"
 tuning = dict(name="${short}_norms")
-data = [dict(path="package:$package/rows.jsonl", mapper="$short", options=dict(name="name"))]
+data = [
+    dict(path="package:$package/rows.jsonl", mapper="$short", options=dict(name="name")),
+    dict(path="package:$package/names.$short", mapper="$short"),
+]
 max_length = 128
-optimizer = dict(name="adamw", lr=1e-3)
+optimizer = dict(name="${short}_momentum", lr=1e-3)
+schedule = dict(name="${short}_square")
+callbacks = [dict(name="${short}_clock", digits=2)]
 train = dict(batch_size=2, epochs=2)
 '''
+
+NAMES = """\
+Alan
+Barbara
+"""
+
+DEEPSPEED = """\
+{
+  "zero_optimization": {"stage": 1}
+}
+"""
 
 ROWS = """\
 {"name": "Ada"}
@@ -215,8 +353,13 @@ ADDED = {
     "templates": {"$short"},
     "mappers": {"$short"},
     "strategies": {"${short}_norms"},
+    "sources": {".$short"},
     "objectives": {"${short}_focal"},
-    "configs": {"${short}_demo"},
+    "quantizations": {"${short}_nf4"},
+    "optimizers": {"${short}_momentum"},
+    "schedules": {"${short}_square"},
+    "callbacks": {"${short}_clock"},
+    "configs": {"${short}_demo", "${short}_zero1"},
     "commands": {"$short"},
 }
 
@@ -256,7 +399,20 @@ def test_the_config_names_what_there_is():
     found = xtune.components()
     assert found.models[config.model.name].path == config.model.path
     assert config.template in found.templates and config.tuning.name in found.strategies
-    assert config.objective.name in found.objectives
+    assert config.objective.name in found.objectives and config.quantization in found.quantizations
+    assert config.optimizer.name in found.optimizers and config.schedule.name in found.schedules
+    assert config.callbacks[0].name in found.callbacks
+
+
+def test_a_rehearsal_runs_all_of_it():
+    assert main(["rehearse", "${short}_demo"]) == 0
+
+
+def test_the_deepspeed_file_is_a_strategy():
+    from xtune.resolve import resolve
+
+    run = resolve(xtune.load_config("${short}_demo", ["distributed=${short}_zero1"]))
+    assert run.distributed.sharded == {"optimizer"}
 
 
 def test_the_command(capsys):
@@ -271,8 +427,14 @@ FILES = {
     "$package/mapper.py": MAPPER,
     "$package/strategy.py": STRATEGY,
     "$package/objective.py": OBJECTIVE,
+    "$package/quantization.py": QUANTIZATION,
+    "$package/optimizer.py": OPTIMIZER,
+    "$package/callback.py": CALLBACK,
+    "$package/source.py": SOURCE,
     "$package/command.py": COMMAND,
     "$package/rows.jsonl": ROWS,
+    "$package/names.$short": NAMES,
+    "$package/configs/${short}_zero1.json": DEEPSPEED,
     "$package/configs/${short}_demo.py": CONFIG,
     "tests/test_$package.py": TEST,
 }

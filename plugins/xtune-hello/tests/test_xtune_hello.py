@@ -10,8 +10,13 @@ ADDED = {
     "templates": {"hello"},
     "mappers": {"hello"},
     "strategies": {"hello_norms"},
+    "sources": {".hello"},
     "objectives": {"hello_focal"},
-    "configs": {"hello_demo"},
+    "quantizations": {"hello_nf4"},
+    "optimizers": {"hello_momentum"},
+    "schedules": {"hello_square"},
+    "callbacks": {"hello_clock"},
+    "configs": {"hello_demo", "hello_zero1"},
     "commands": {"hello"},
 }
 
@@ -51,7 +56,20 @@ def test_the_config_names_what_there_is():
     found = xtune.components()
     assert found.models[config.model.name].path == config.model.path
     assert config.template in found.templates and config.tuning.name in found.strategies
-    assert config.objective.name in found.objectives
+    assert config.objective.name in found.objectives and config.quantization in found.quantizations
+    assert config.optimizer.name in found.optimizers and config.schedule.name in found.schedules
+    assert config.callbacks[0].name in found.callbacks
+
+
+def test_a_rehearsal_runs_all_of_it():
+    assert main(["rehearse", "hello_demo"]) == 0
+
+
+def test_the_deepspeed_file_is_a_strategy():
+    from xtune.resolve import resolve
+
+    run = resolve(xtune.load_config("hello_demo", ["distributed=hello_zero1"]))
+    assert run.distributed.sharded == {"optimizer"}
 
 
 def test_the_command(capsys):

@@ -18,6 +18,13 @@ def register_templates(templates):
 
 
 @hookimpl
+def register_sources(sources):
+    from xtune_hello.source import read_names
+
+    sources.add(".hello", read_names)
+
+
+@hookimpl
 def register_mappers(mappers):
     from xtune_hello.mapper import hello
 
@@ -36,6 +43,34 @@ def register_objectives(objectives):
     from xtune_hello.objective import Focal
 
     objectives.add("hello_focal", Focal)
+
+
+@hookimpl
+def register_quantizations(quantizations):
+    from xtune_hello.quantization import Spared
+
+    quantizations.add("hello_nf4", Spared)
+
+
+@hookimpl
+def register_optimizers(optimizers):
+    from xtune_hello.optimizer import Momentum
+
+    optimizers.add("hello_momentum", Momentum)
+
+
+@hookimpl
+def register_schedules(schedules):
+    from xtune_hello.optimizer import square
+
+    schedules.add("hello_square", square)
+
+
+@hookimpl
+def register_callbacks(callbacks):
+    from xtune_hello.callback import Clock
+
+    callbacks.add("hello_clock", Clock)
 
 
 @hookimpl
