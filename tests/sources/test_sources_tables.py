@@ -9,8 +9,9 @@ import pytest
 from pyarrow import parquet
 
 from xtune.errors import DataError
+from xtune.sources.parquet import arrow_rows
 from xtune.sources.source import open_source
-from xtune.sources.table import arrow_rows, cell_text
+from xtune.sources.table import cell_text
 
 
 def workbook(path: Path, *rows: list, title: str = "Main") -> Path:

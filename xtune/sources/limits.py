@@ -17,6 +17,9 @@ BLANK_LINES = 2**20
 UNPACKED_RATIO = 250
 """How many times its size a compressed file may unpack to. Text unpacks to 3 to 30 times, a bomb to 1,000."""
 
+SHARED_RATIO = 1000
+"""The same for a Parquet file, where a long system message that all rows share is stored once."""
+
 UNPACKED_FREE = 2**28
 """Bytes, 256 MiB, that may be unpacked whatever the ratio: rows that are all alike are rare, but real."""
 

@@ -14,9 +14,10 @@ from typing import Any
 from xtune.errors import DataError
 from xtune.foreign import foreign, reason
 from xtune.sources.json_rows import read_json
+from xtune.sources.parquet import arrow_rows, read_parquet
 from xtune.sources.paths import file_suffix, find_files, hub_id
 from xtune.sources.row import Row, Rows
-from xtune.sources.table import arrow_rows, read_parquet, read_workbook
+from xtune.sources.table import read_workbook
 from xtune.sources.text import read_csv, read_text, read_tsv
 from xtune.text import one_line, visible
 

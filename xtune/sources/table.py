@@ -1,4 +1,4 @@
-"""Readers of Excel workbooks and Parquet files. Memory stays flat."""
+"""Reader of Excel workbooks. Memory stays flat."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from xtune.errors import DataError, suggestion
-from xtune.foreign import reason
 from xtune.sources.limits import SHEET_EMPTY, SHEET_ROWS, UNPACKED_FREE, UNPACKED_RATIO
 from xtune.sources.row import Row, Rows, header
 from xtune.text import one_line, shown
 
-_BATCH = 1000
 _FORMULA_ERRORS = {"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#SPILL!", "#CALC!"}
 
 
@@ -126,43 +124,3 @@ def cell_text(value: Any) -> str | None:
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         return value.date().isoformat()
     return str(value)
-
-
-def read_parquet(path: Path, label: str) -> Rows:
-    """Rows of a Parquet file, in batches."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        # without pre_buffer a row group's columns are read page by page, not whole
-        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
-            names = file.schema_arrow.names
-            if len(set(names)) < len(names):
-                raise DataError(f"{label}: two columns have the same name: got {', '.join(names)}; rename one")
-            yield from arrow_rows(file.iter_batches(batch_size=_BATCH), label)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{label} is not a readable Parquet file: got {reason(error)}; write it again") from error
-
-
-def arrow_rows(batches: Any, label: str) -> Rows:
-    """Rows of Arrow batches (or tables), as plain Python values."""
-    number = 0
-    for batch in batches:
-        try:
-            rows = batch.to_pylist()
-        except (ValueError, OverflowError):  # text that is not UTF-8, a date that Python has not
-            rows = [_arrow_row(batch.slice(index, 1)) for index in range(batch.num_rows)]
-        for values in rows:
-            number += 1
-            where = f"{label}, row {number}"
-            if isinstance(values, Exception):
-                yield DataError(f"{where}: a value cannot be read: got {reason(values)}; mend or delete the row")
-            else:
-                yield Row(values, where)
-
-
-def _arrow_row(batch: Any) -> dict[str, Any] | Exception:
-    try:
-        return batch.to_pylist()[0]
-    except (ValueError, OverflowError) as error:
-        return error
