@@ -129,6 +129,7 @@ def test_preference_pairs_are_checked_and_their_use_is_told(tmp_path: Path, caps
     code, out, _ = checked(capsys, file)
     assert code == 0 and "conversations  1\n" in out
     assert out.splitlines()[-1] == (
-        "these are preference pairs, which nothing learns from yet: train with the mapper's option take=chosen"
+        "these are preference pairs, for objective.name=dpo; "
+        "for sft add take=chosen to --options, and to the mapper's options in the config"
     )
     assert "these are" not in checked(capsys, file, "--mapper", "preference", "--options", "take=chosen")[1]

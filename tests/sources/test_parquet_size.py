@@ -1,4 +1,4 @@
-"""Parquet files in which a few bytes stand for many rows are refused in one line and bounded memory; others are read."""
+"""Parquet files in which a few bytes stand for many rows are refused, in bounded memory; others are read."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def run(args: Namespace) -> int:
         ]
     )
     if checked.pairs:
-        print("these are preference pairs, which nothing learns from yet: train with the mapper's option take=chosen")
+        print(pairs_for({name: found.objectives[name] for name in found.objectives}))
     if checked.unread:
         print("keys not read: " + ", ".join(f"{name} ({where})" for name, where in sorted(checked.unread.items())))
     if not checked.good:
@@ -102,6 +102,18 @@ def run(args: Namespace) -> int:
             print(f"{kind}{f', the first {SHOWN}' if number > SHOWN else ''}:")
             print("\n".join(f"  {line}" for line in lines))
     return 0 if checked.good and not checked.bad else 2
+
+
+def pairs_for(objectives: dict[str, Any]) -> str:
+    """What preference pairs are good for, by the objectives that take them and those that take conversations."""
+    from xtune.conversation import Preference
+
+    takers = [name for name, objective in objectives.items() if objective.takes is Preference]
+    others = [name for name in objectives if name not in takers]
+    return (
+        f"these are preference pairs, for objective.name={' or '.join(takers)}; "
+        f"for {' or '.join(others)} add take=chosen to --options, and to the mapper's options in the config"
+    )
 
 
 def check(source: Source, mapper: Callable[..., Any]) -> Checked:

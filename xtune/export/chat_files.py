@@ -15,7 +15,7 @@ from xtune.errors import ModelError, XtuneError
 from xtune.export.generation_file import save_generation_config
 from xtune.export.source import TEMPLATES, carry_tokenizer
 from xtune.export.spelling import tokenizer_spelling
-from xtune.foreign import foreign, read_json
+from xtune.foreign import read_json
 from xtune.templates.jinja import to_jinja
 from xtune.templates.store import save_template
 
@@ -59,8 +59,7 @@ def writes_the_same(template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) 
     if not tokenizer.chat_template:
         return False
     try:
-        with foreign("it cannot be rendered", ModelError, "nothing is compared"):
-            found = compare(template, tokenizer)
+        found = compare(template, tokenizer)
     except XtuneError as error:
         log.warning("the tokenizer's own chat template is replaced by the trained one: %s", error)
         return False

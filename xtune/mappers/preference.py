@@ -22,10 +22,10 @@ def preference(
     system: str = "system",
     take: str = "both",
 ) -> Preference | Conversation:
-    """The chosen and the rejected conversation of a row. What both begin with is context, only the rest is learnt.
+    """The chosen and the rejected conversation of a row. What both begin with is context, only the rest is trained.
 
-    Nothing learns from pairs yet. `take="chosen"` gives the chosen conversation alone, an ordinary one to train on,
-    with every answer in it.
+    Objectives such as dpo train on pairs. `take="chosen"` gives the chosen conversation alone, an ordinary one to train
+    on, with every answer in it.
 
     An answer is text, a message, or a list of messages. A list that does not begin with an answer is the whole
     conversation (orpo-dpo-mix-40k, ultrafeedback). Else the prompt stands before it: the messages of `conversations`,

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from xtune.errors import ModelError
-from xtune.foreign import reason
+from xtune.foreign import foreign, reason
 from xtune.text import one_line
 
 if TYPE_CHECKING:
@@ -149,8 +149,6 @@ def in_words(error: Exception) -> str:
 
 def own_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     """Ids of texts that the tokenizer's own chat template wrote, control tokens and all. Raises UnusableTemplate."""
-    try:
+    what = f"the tokenizer of `{tokenizer.name_or_path}` cannot encode what its own chat template writes"
+    with foreign(what, UnusableTemplate, "compare with another tokenizer"):  # halves of characters, for one
         return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
-    except Exception as error:  # halves of characters, for one
-        what = f"the tokenizer of `{tokenizer.name_or_path}` cannot encode what its own chat template writes"
-        raise UnusableTemplate(f"{what}: {reason(error)}") from error
