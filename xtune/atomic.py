@@ -16,6 +16,7 @@ from pathlib import Path
 
 LOCK = ".lock"
 _CHUNK = 1 << 22
+_workshops: set[Path] = set()
 RUST = re.compile(r"\(os error (\d+)\)$")
 
 
@@ -63,14 +64,28 @@ def workshop(final: Path, *, wait: bool) -> Iterator[Path]:
     """
     place = workplace(final)
     release = _lock(place / LOCK, wait)
+    _workshops.add(final)
     try:
-        for left in place.glob("*-old"):
-            if not os.path.lexists(final):
-                os.rename(left, final)
+        _put_back(final)
         yield place
     finally:
+        _workshops.discard(final)
         shutil.rmtree(place, ignore_errors=True)
         release()
+
+
+def abandon() -> None:
+    """Deletes this process's workshops, for a thread that ends the process while another one is at work in them."""
+    for final in tuple(_workshops):
+        with suppress(OSError):
+            _put_back(final)
+        shutil.rmtree(workplace(final), ignore_errors=True)
+
+
+def _put_back(final: Path) -> None:
+    for left in workplace(final).glob("*-old"):
+        if not os.path.lexists(final):
+            os.rename(left, final)
 
 
 def _lock(file: Path, wait: bool) -> Callable[[], None]:

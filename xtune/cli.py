@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from xtune import __version__
@@ -34,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `xtune ARGV` and returns its exit code."""
-    with clean_output():
+    with clean_output(), clean_stop():
         return _run(list(sys.argv[1:] if argv is None else argv))
 
 
@@ -44,9 +47,10 @@ def _run(words: list[str]) -> int:
     except XtuneError as error:
         print(f"xtune: error: {one_line(str(error), LONGEST)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("xtune: stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        number = getattr(stopped, "number", signal.SIGINT)
+        print("xtune: stopped" if number == signal.SIGINT else f"xtune: stopped by {number.name}", file=sys.stderr)
+        return 128 + number
     except BrokenPipeError:  # `xtune list-cfg | head` closed our output: that is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -55,6 +59,29 @@ def _run(words: list[str]) -> int:
             raise
         print(f"xtune: error: {reason(error)}; give another path, or make room or rights there", file=sys.stderr)
         return 2
+
+
+@contextmanager
+def clean_stop() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does: what it was writing goes. nohup's SIGHUP stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    mine = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    from xtune.dist.interrupts import Stopped
+
+    raise Stopped(number)
 
 
 def run(words: list[str]) -> int:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from xtune import atomic
 from xtune.dist.interrupts import Interrupted, Interrupts, exit_code
 
 BUSY = "print('busy', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
@@ -18,6 +19,29 @@ import hashlib
 from xtune.dist.interrupts import StopNow, handlers
 with handlers(StopNow()):
     {BUSY}
+"""
+CONVERT = """
+import hashlib, sys, time
+from xtune.cli import main
+from xtune.commands import convert
+from xtune.export.folder import whole_folder
+def slow(args):
+    with whole_folder(args.out, force=True) as folder:
+        (folder / "model.safetensors").write_bytes(b"new")
+        BUSY
+convert.merge = slow
+sys.exit(main(["convert", "merge", "base", "adapter", "out"]))
+"""
+SHORT = """
+import sys, tempfile, time
+from xtune.cli import main
+from xtune.commands import copy_cfg
+def slow(args):
+    with tempfile.TemporaryDirectory(dir="."):
+        print("busy", flush=True)
+        time.sleep(60)
+copy_cfg.run = slow
+sys.exit(main(["copy-cfg", "name", "out"]))
 """
 STEP = f"""
 import hashlib
@@ -44,6 +68,58 @@ def test_a_command_ends_at_once(name):
     assert time.monotonic() - began < 1.0
     assert process.wait(timeout=30) == exit_code(name) == {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}[name]
     assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "work"),
+    [
+        *((name, "print('busy', flush=True); time.sleep(60)") for name in ("SIGINT", "SIGTERM", "SIGHUP")),
+        ("SIGTERM", BUSY),  # no exception reaches it there
+    ],
+)
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_conversion_leaves_nothing_of_its_own(name, work, existing, tmp_path):
+    if existing:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "old").touch()
+    process = start(CONVERT.replace("BUSY", work), cwd=tmp_path)
+    assert (tmp_path / ".out.part").is_dir()
+    process.send_signal(signal.Signals[name])
+    assert process.wait(timeout=30) == exit_code(name)
+    assert process.stderr.read() == f"xtune: stopped by {name}\n"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == (["old", "out"] if existing else [])
+
+
+@pytest.mark.parametrize("left", ["old", "new"])
+def test_what_is_abandoned_while_it_replaces_another(left, tmp_path):
+    out = tmp_path / "out"
+    with atomic.workshop(out, wait=False) as place:
+        for name in ("new-old/old", "new/new"):
+            (place / name).parent.mkdir()
+            (place / name).touch()
+        if left == "new":
+            (place / "new").rename(out)
+        atomic.abandon()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [left, "out"]
+
+
+def test_what_another_process_writes_is_not_abandoned(tmp_path):
+    other = start(CONVERT.replace("BUSY", BUSY), cwd=tmp_path)
+    with pytest.raises(BlockingIOError), atomic.workshop(tmp_path / "out", wait=False):
+        pass
+    atomic.abandon()
+    assert (tmp_path / ".out.part" / "new" / "model.safetensors").is_file()
+    other.kill()
+    other.wait()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_any_command_cleans_up(name, tmp_path):
+    process = start(SHORT, cwd=tmp_path)
+    process.send_signal(signal.Signals[name])
+    assert process.wait(timeout=30) == exit_code(name)
+    assert process.stderr.read() == ("xtune: stopped\n" if name == "SIGINT" else f"xtune: stopped by {name}\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_step_is_answered_at_once_and_ended_by_the_second():

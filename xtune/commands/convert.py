@@ -54,11 +54,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from xtune.commands.console import quiet_libraries
+    from xtune.dist.interrupts import StopNow, Stopped, handlers
     from xtune.export.folder import refuse_needed
 
     refuse_needed(args.out, *(getattr(args, name, None) for name in ("checkpoint", "model", "adapter", "base")))
     quiet_libraries()
-    args.convert(args)
+    try:
+        with handlers(StopNow()):
+            args.convert(args)
+    except Stopped as stopped:
+        return stopped.code
     return 0
 
 

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from xtune import atomic
 from xtune.dist import ranks
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -28,7 +29,8 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.code = exit_code(signal.Signals(number).name)
+        self.number = signal.Signals(number)
+        self.code = exit_code(self.number.name)
 
 
 class Interrupted(Exception):
@@ -182,4 +184,5 @@ def say(text: str) -> None:
 def end_soon(number: int) -> None:
     """Ends the process after PATIENCE, should it be busy in code that no exception reaches."""
     time.sleep(PATIENCE)
+    atomic.abandon()
     os._exit(exit_code(signal.Signals(number).name))
