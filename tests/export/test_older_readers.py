@@ -158,7 +158,7 @@ def seen(made, older):
 
 VENDORS = [case for name in OFFICIAL for case in (name, f"{name} written by 5")]
 READ_OTHERWISE = {
-    "vendor/llama2": "transformers 5 makes another pre-tokenizer of the same files: two spaces are two tokens",
+    "vendor/llama2": "transformers 5 makes another pre-tokenizer of the same files, with one space less in front",
     "vendor/llama2 written by 5": "it then leaves out `legacy`, and takes tokenizer.json for something else again",
 }
 """Bases that the two transformers read differently themselves."""
