@@ -1,6 +1,10 @@
 """Output folders appear whole or not at all."""
 
+import resource
+
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from xtune.errors import XtuneError
 from xtune.export.folder import whole_folder
@@ -44,6 +48,34 @@ def test_a_full_disk_is_one_line(tmp_path):
     ):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def of_rust(folder):
+    save_file({"weight": torch.zeros(10**6)}, folder / "model.safetensors")
+
+
+def of_python(folder):
+    (folder / "tokenizer.json").write_bytes(bytes(10**6))
+
+
+@pytest.mark.parametrize("write", [of_rust, of_python])
+@pytest.mark.parametrize("existing", [False, True])
+def test_what_the_disk_does_not_take_is_one_line_whoever_writes(write, existing, tmp_path):
+    out = tmp_path / "输出"
+    if existing:
+        (out / "old").mkdir(parents=True)
+    before, kept = resource.getrlimit(resource.RLIMIT_FSIZE), "what was there is kept" if existing else "nothing was"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with (
+            pytest.raises(XtuneError, match=f"cannot be written: .*输出: File too large; {kept}") as caught,
+            whole_folder(out, force=True) as folder,
+        ):
+            write(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == (["old", "输出"] if existing else [])
 
 
 def test_a_parent_that_is_a_file_is_one_line(tmp_path):
