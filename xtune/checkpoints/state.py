@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from xtune.compat.bitsandbytes import is_paged, paged
 from xtune.errors import CheckpointError
 
 
@@ -55,17 +55,9 @@ def load_optimizer_state(
             value = value.to(parameter.device)
         if name in facts["shards"]:
             value = _as_shard(value, parameter)
-        if key in ("state1", "state2") and getattr(optimizer, "is_paged", False) and name in facts["on_cpu"]:
-            value = _paged(value, parameter, optimizer)
+        if name in facts["on_cpu"] and is_paged(optimizer, key):
+            value = paged(value, parameter, optimizer)
         optimizer.state[parameter][key] = value
-
-
-def _paged(value: Tensor, parameter: Tensor, optimizer: Any) -> Tensor:
-    """`value` in memory that bitsandbytes moves to the device and back as it is needed, as it was made at first."""
-    buffer = optimizer.get_state_buffer(parameter, dtype=value.dtype)
-    if parameter.is_cuda:
-        torch.cuda.synchronize(parameter.device)  # the buffer is filled with zeros in the background
-    return buffer.copy_(value)
 
 
 def _as_shard(value: Tensor, parameter: Tensor) -> DTensor:

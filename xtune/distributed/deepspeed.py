@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
+from xtune.compat.deepspeed import backward_sum, shards, skip_shared_memory, torch_optimizer
 from xtune.dist import ranks
 from xtune.distributed.parallel import Distributed, Parallel, Part, StepSettings
 from xtune.errors import ConfigError
@@ -149,8 +150,8 @@ def initialize(module: nn.Module, make_optimizer: MakeOptimizer, settings: dict[
     """DeepSpeed's engine around `module`, whose weights stage 3 cuts on their way from the CPU, one by one."""
     import deepspeed
 
-    if ranks.device().type == "cpu":  # else it builds a C++ extension first, for a minute and a half
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if ranks.device().type == "cpu":
+        skip_shared_memory()
     if not deepspeed.comm.is_initialized():
         deepspeed.init_distributed()  # it takes over torch's group
     if stage_of(settings) == 3:
@@ -166,7 +167,7 @@ class ZeroParallel(Parallel):
     """One process of ZeRO. DeepSpeed averages gradients over ranks; ours are sums."""
 
     def __init__(self, engine: Any, *, max_grad_norm: float | None) -> None:
-        super().__init__(engine, engine.optimizer.optimizer, max_grad_norm=max_grad_norm)
+        super().__init__(engine, torch_optimizer(engine), max_grad_norm=max_grad_norm)
         self.engine = engine
         self.stage = engine.zero_optimization_stage()
         self.layout = f"zero{self.stage}"
@@ -187,7 +188,7 @@ class ZeroParallel(Parallel):
         return nullcontext()
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
-        self.engine.backward(loss * ranks.world_size(), scale_wrt_gas=False)
+        backward_sum(self.engine, loss, ranks.world_size())
 
     def update(self) -> float:
         """Clips and steps. DeepSpeed tells the norm after the step."""
@@ -195,9 +196,7 @@ class ZeroParallel(Parallel):
         return float(self.engine.get_global_grad_norm())
 
     def trained(self) -> list[torch.nn.Parameter]:
-        if self.stage == 3:  # its groups are empty between two steps
-            return list(self.engine.optimizer.fp32_partitioned_groups_flat)
-        return super().trained()
+        return shards(self.engine) if self.stage == 3 else super().trained()
 
     def weights(self) -> dict[str, Tensor]:
         import deepspeed

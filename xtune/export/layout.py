@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xtune.compat.saving import stored_tensors
+from xtune.compat.transformers import stored_tensors
 from xtune.errors import ModelError
 from xtune.export.chat_files import finish_chat_files, save_chat_files
 from xtune.export.config_file import raw_config, save_config, write_config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xtune.compat.bitsandbytes import keep_weights_readable
 from xtune.errors import ModelError
 from xtune.foreign import foreign
 from xtune.models.adapter_files import read_adapter_config, read_adapter_weights
@@ -36,11 +37,11 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> PeftModel:
     if odd := sorted((needed - set(stored)) | (set(stored) - known)):
         raise ModelError(f"{misfit}: {len(odd)} weights differ in name, the first is {odd[0]}; {hint}")
     if getattr(tuned.peft_config["default"], "use_dora", False):
-        keep_weights_readable(tuned)
+        let_dora_read(tuned)
     return tuned.eval()
 
 
-def keep_weights_readable(model: PeftModel) -> None:
+def let_dora_read(model: PeftModel) -> None:
     """Sees to it that DoRA can read the quantized weights of `model`, whose norms it takes. Raises ModelError.
 
     On CPUs, bitsandbytes repacks 4-bit weights when they are first used, in a form that it cannot read back, and peft
@@ -49,9 +50,7 @@ def keep_weights_readable(model: PeftModel) -> None:
     base = model.get_base_model()
     if getattr(base, "is_loaded_in_8bit", False) and base.device.type == "cpu":
         raise ModelError("DoRA on 8-bit weights needs a CUDA device: got cpu; load the model unquantized or in 4 bits")
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+    keep_weights_readable(model)
 
 
 def adapter_base(folder: str | Path) -> str:

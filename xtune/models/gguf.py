@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xtune.atomic import system_error, whole_folder, workshop
+from xtune.compat.transformers import forget_quantizer
 from xtune.errors import ModelError, XtuneError
 from xtune.models.placement import refuse_misplaced
 from xtune.models.weight_files import kept_digest, refuse_damaged
@@ -56,7 +57,5 @@ def convert(file: Path, folder: Path) -> None:
         **where, dtype=torch.float32, output_loading_info=True
     )
     refuse_misplaced(file, found, model.config)
-    model.hf_quantizer = None  # what is left is a plain model, but save_pretrained refuses while this is set
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
+    forget_quantizer(model)
     model.save_pretrained(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from xtune.compat.transformers import causal_classes, takes_sdpa
 from xtune.errors import ModelError
 from xtune.foreign import foreign
 from xtune.models.gguf import gguf_folder
@@ -81,8 +82,8 @@ def load_on_cpu(
             options["device_map"] = {"": device}
         kind, config = causal_class(config, legacy)
         flash = not getattr(config, "alibi", False)
-        sdpa = getattr(kind, "_supports_sdpa", True)
-        options["attn_implementation"] = pick_attention(attention, device, dtype, flash=flash, sdpa=sdpa)
+        attention = pick_attention(attention, device, dtype, flash=flash, sdpa=takes_sdpa(kind))
+        options["attn_implementation"] = attention
         return load_whole(path, folder, kind, config, options)
 
 
@@ -123,21 +124,18 @@ def causal_class(
     """The class of the causal language model with this config, and the config that it takes: of a multimodal model,
     which some classes are the text part of, that of the text. Raises ModelError where transformers has none.
     """
-    from transformers import AutoModelForCausalLM
-
     text = config.get_text_config()
     refuse_absurd(lambda name: getattr(text, name, None))
     if legacy is not None:
         return legacy, config
-    found = AutoModelForCausalLM._model_mapping.get(type(config), None)
-    if found is None:
+    kinds = causal_classes(config)
+    if not kinds:
         raise ModelError(
             f"a model of type {config.model_type} is no causal language model: got {type(config).__name__}; "
             f"give one that generates text"
         )
-    if isinstance(found, (tuple, list)):
-        named = set(config.architectures or [])
-        found = next((kind for kind in found if kind.__name__ in named), found[0])
+    named = set(config.architectures or [])
+    found = next((kind for kind in kinds if kind.__name__ in named), kinds[0])
     inner = config.sub_configs.get("text_config")
     return found, text if inner is not None and found.config_class is inner else config
 

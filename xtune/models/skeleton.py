@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from xtune.compat.transformers import causal_classes
 from xtune.errors import ConfigError, ModelError
 from xtune.foreign import foreign
 from xtune.text import shown
@@ -86,7 +87,7 @@ def build(config: Mapping[str, Any]) -> Any:
         if legacy is not None:
             return legacy(legacy.config_class(**values))
         made = AutoConfig.for_model(kind, **values) if kind in _known() else None
-        if type(made) not in AutoModelForCausalLM._model_mapping:
+        if not causal_classes(made):
             raise ConfigError(f"no class for the architecture: got {kind}; this model cannot be trained")
         return AutoModelForCausalLM.from_config(made)
 

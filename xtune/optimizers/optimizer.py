@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from xtune.compat.deepspeed import whole_shape
 from xtune.config.schema import Settings
 from xtune.errors import ConfigError
 
@@ -47,8 +48,7 @@ def parameter_groups(
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in trained:
         rate = lr * lora_plus_ratio if lora_plus_ratio is not None and "lora_B" in name else lr
-        shape = getattr(parameter, "ds_shape", parameter.shape)  # that of a weight which ZeRO-3 has sharded
-        decay = weight_decay if len(shape) > 1 else 0.0
+        decay = weight_decay if len(whole_shape(parameter)) > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [
         {"params": members, "lr": base_lr, "base_lr": base_lr, "weight_decay": decay}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from xtune.compat.bitsandbytes import keep_weights_readable
 from xtune.quantization.quantization import Quantization
 
 if TYPE_CHECKING:
@@ -64,14 +65,3 @@ class Int8(Quantization):
         from transformers import BitsAndBytesConfig
 
         return BitsAndBytesConfig(load_in_8bit=True)
-
-
-def keep_weights_readable(model: PreTrainedModel) -> None:
-    """Keeps bitsandbytes from repacking 4-bit weights the first time that they are used in eval mode.
-
-    It does so on CPUs with AVX512-BF16, for a kernel that has no backward: an evaluation would end the gradients of all
-    training after it. DoRA could not read the repacked weights either.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False

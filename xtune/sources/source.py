@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from xtune.compat.datasets import fingerprint as fingerprint_of
 from xtune.errors import DataError
 from xtune.foreign import foreign, reason
 from xtune.sources.json_rows import read_json
@@ -76,7 +77,7 @@ def open_source(
     if not files and (repository := hub_id(name)):
         dataset = _load_hub(*repository, split=split, subset=subset)
         read = partial(_read_hub, dataset, name)
-        fingerprint = f"{dataset._fingerprint}, limit {limit}"
+        fingerprint = f"{fingerprint_of(dataset)}, limit {limit}"
         return Source(name, [], fingerprint, partial(_first, read, limit))
     for file in files:
         if sheet is not None and not _has_sheets(readers[file_suffix(file)]):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from xtune.checkpoints.save import load_weights
+from xtune.compat.transformers import attention_of
 from xtune.conversation import IGNORE, Conversation
 from xtune.data.collate import collate
 from xtune.data.feed import Choice, Feed, map_rows
@@ -123,7 +124,7 @@ def build_schedule(config: Config, shape: Shape, steps: int) -> Callable[[int], 
 def build_collate(model: Any, tokenizer: Any, sequences: int = 1) -> Callable[[Sequence[Any]], Any]:
     """Packs -> a Batch on this rank's device, in the form that the model's attention takes."""
     pad_id = padding_id(tokenizer, embedding_rows(model.config))
-    attention, device = model.config._attn_implementation, ranks.device()
+    attention, device = attention_of(model.config), ranks.device()
     return lambda packs: collate(packs, pad_id=pad_id, attention=attention, sequences=sequences).to(device)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtune.checkpoints.work_dir import workplace
+from xtune.compat.deepspeed import whole_size
 from xtune.config.schema import Config
 from xtune.dist import launch, ranks
 from xtune.names import load_config
@@ -180,7 +181,7 @@ def summary(about: dict[str, Any], model: Any) -> str:
     from xtune.tuning.targets import what_is_trained
 
     # a weight that ZeRO-3 has cut remembers how large it was
-    trained = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)
+    trained = sum(whole_size(p) for p in model.parameters() if p.requires_grad)
     return (
         f"{about['config']['model']['name']} on {about['device']}: {trained / 1e6:,.1f} M weights are trained, "
         f"{what_is_trained(model)}; {about['data']['packs']:,} packs, {about['packs_a_step']} a step, "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from xtune.compat.deepspeed import whole_shape
+from xtune.compat.peft import converted_targets
 from xtune.errors import suggestion
 from xtune.tuning.tuning import TuningError
 
@@ -62,8 +64,7 @@ def what_is_trained(model: Any) -> str:
         return "every weight is trained"
     layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
     places = {getattr(layer, "parameter_name", None) or name.rpartition(".")[2] for name, layer in layers.items()}
-    # a weight that ZeRO-3 has sharded remembers its shape
-    shapes = {name: getattr(weight, "ds_shape", weight.shape) for name, weight in model.named_parameters()}
+    shapes = {name: whole_shape(weight) for name, weight in model.named_parameters()}
     experts = {name: shape.numel() for name, shape in shapes.items() if len(shape) == EXPERTS_DIM}
     bare = {name: size for name, size in experts.items() if name.rpartition(".")[2] not in places}
     told = f"adapters on {', '.join(sorted(places - {'base_layer'}))}"
@@ -83,12 +84,7 @@ def _among(name: str, paths: Iterable[str]) -> bool:
 
 def _as_peft_takes_it(names: str | set[str], model: nn.Module) -> Targets:
     """The targets after peft has renamed those of transformers 4, such as an expert's `w1`, to the weights of today."""
-    from peft import LoraConfig
-    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
-
-    probe = LoraConfig(target_modules=names)
     try:
-        convert_peft_config_for_transformers(probe, model, conversions=None)
+        return Targets(*converted_targets(names, model))
     except ValueError as error:
         raise TuningError(f"tuning.targets cannot be applied to this model: {error}") from error
-    return Targets(probe.target_modules, sorted(probe.target_parameters or ()))

@@ -14,6 +14,7 @@ from transformers.cache_utils import Cache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from xtune.compat.transformers import attention_of
 from xtune.errors import ModelError
 from xtune.models.legacy.config import VendorConfig
 from xtune.models.legacy.family import LegacyModel, StoredFrequencies, StoresFrequencies
@@ -122,10 +123,8 @@ class BaichuanForCausalLM(LegacyModel, LlamaForCausalLM):
     weight_map: ClassVar[list[Any]] = [fused_qkv(".self_attn.W_pack.")]
 
     def __init__(self, config: BaichuanConfig) -> None:
-        if config.alibi and config._attn_implementation not in (None, "sdpa", "eager"):
-            raise ModelError(
-                f"ALiBi does not work with this attention: got {config._attn_implementation}; use sdpa or eager"
-            )
+        if config.alibi and attention_of(config) not in (None, "sdpa", "eager"):
+            raise ModelError(f"ALiBi does not work with this attention: got {attention_of(config)}; use sdpa or eager")
         super().__init__(config)
         self.model = BaichuanModel(config)
         if config.norm_head:

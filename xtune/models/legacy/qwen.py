@@ -20,6 +20,7 @@ from transformers.masking_utils import eager_mask, sdpa_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding, eager_attention_forward
 
+from xtune.compat.transformers import attention_of, set_attention
 from xtune.errors import ModelError
 from xtune.models.legacy.config import VendorConfig
 from xtune.models.legacy.family import LegacyModel
@@ -129,10 +130,10 @@ class QWenModel(NativeModel):
         if position_ids is None:
             position_ids = positions(attention_mask, given, past)
         beyond = not self.training and past + given.shape[1] > self.config.seq_length
-        if beyond and self.config.use_logn_attn and self.config._attn_implementation not in LOGN.values():
+        if beyond and self.config.use_logn_attn and attention_of(self.config) not in LOGN.values():
             raise ModelError(
                 f"LogN attention past {self.config.seq_length} tokens does not work with this attention: got "
-                f"{self.config._attn_implementation}; use sdpa or eager"
+                f"{attention_of(self.config)}; use sdpa or eager"
             )
         if self.config.use_dynamic_ntk:
             self.rotary_emb.alpha = self._alpha(position_ids, past_key_values, past) if beyond else None
@@ -186,7 +187,8 @@ class QWenLMHeadModel(LegacyModel, Qwen2ForCausalLM):
         self.loss_type = "ForCausalLM"  # transformers reads it from the class's name, which is the vendor's
         self.model = QWenModel(config)
         if config.use_logn_attn:
-            config._attn_implementation = LOGN.get(config._attn_implementation, config._attn_implementation)
+            attention = attention_of(config)
+            set_attention(config, LOGN.get(attention, attention))
         self.post_init()
 
     def native_settings(self) -> dict[str, Any]:

@@ -91,8 +91,9 @@ class SentencePieceTokenizer(SentencePieceBackend):
         """The text; special tokens stand in it as they are, without spaces around them."""
         text = ""
         pieces: list[str] = []
+        added = self.added_tokens_encoder
         for token in tokens:
-            if token in self._added_tokens_encoder:
+            if token in added:
                 text, pieces = text + self.sp_model.decode_pieces(pieces) + token, []
             else:
                 pieces.append(token)
