@@ -41,7 +41,7 @@ setup(
     packages=find_packages(include=["xtune", "xtune.*"]),
     package_data={"": ["*.json", "*.jsonl", "*.jinja", "*.html", "py.typed"]},
     # Bounded by the next release that may break: the next minor one of libraries at 0.y that xtune/compat reaches into,
-    # else the next major one. `make test-newest` tests with the newest of these. What has no bound is used by interfaces
+    # else the next major one. `make test-newest` takes the newest of these. What has no bound is used by interfaces
     # that have not changed in years, and raises its first number often.
     install_requires=[
         "torch>=2.11,<3",
