@@ -14,9 +14,8 @@ from typing import Any
 
 import pluggy
 
-from xtune.errors import DuplicateName, PluginError
 from xtune.plugins import hookspecs
-from xtune.plugins.checks import Plugin, check_components, failure
+from xtune.plugins.checks import Plugin, check_components, failing, failure
 from xtune.plugins.discover import find, load_plugin
 from xtune.registry import ConfigRegistry, Registry, SuffixRegistry
 
@@ -119,12 +118,8 @@ class Components:
         for hook in getattr(self._manager.hook, f"register_{kind}").get_hookimpls():
             plugin = self._owners[hook.plugin_name]
             registry.adding = plugin.name
-            try:
+            with failing(plugin.name, f"failed in register_{kind}"):
                 hook.function(registry)
-            except (DuplicateName, PluginError):
-                raise
-            except Exception as error:
-                raise failure(plugin.name, f"failed in register_{kind}: {type(error).__name__}: {error}") from error
             check_components(plugin, registry, *FITTING[kind])
         return registry
 

@@ -112,6 +112,14 @@ WRONG = {
         "import no_such_module",
         r"cannot be imported: ModuleNotFoundError: No module named 'no_such_module'; mend it",
     ),
+    "base exception at import": (
+        "class Odd(BaseException):\n def __str__(self): raise ValueError\nraise Odd",
+        "cannot be imported: Odd; mend it",
+    ),
+    "attributes that fail": (
+        "def __getattr__(name): raise RuntimeError(name)",
+        "cannot be checked: RuntimeError: register_models; mend it",
+    ),
     "exit at import": ("raise SystemExit(3)", "cannot be imported: SystemExit: 3; mend it"),
     "misspelt hook": (
         "@hook\ndef register_modles(models): ...",
@@ -147,6 +155,11 @@ def test_a_plugin_that_cannot_be_loaded_is_told_in_one_line(plugin, capsys, sour
 
 
 FAILING = {
+    "exit": (
+        "models",
+        "@hook\ndef register_models(models): raise SystemExit(3)",
+        "failed in register_models: SystemExit: 3; mend it",
+    ),
     "exception": (
         "mappers",
         "@hook\ndef register_mappers(mappers): 1 / 0",
@@ -351,3 +364,18 @@ def test_a_distribution_that_lost_its_metadata_goes_by_its_entry_point(plugin, t
     (tmp_path / "1.2" / "xtune_hello-1.2.dist-info" / "METADATA").unlink()
     with pytest.raises(PluginError, match="plugin xtune_hello_entry cannot be imported: ModuleNotFoundError"):
         components()
+
+
+@pytest.mark.parametrize("text", ["[xtune]\nodd", "[xtune\n", "odd = odd"])
+def test_a_damaged_list_of_entry_points_is_named(text, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "odd-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    code = cli.main(["list-objectives"])
+    err = capsys.readouterr().err
+    assert code in (0, 2) and err.count("\n") == (code == 2)
+    assert code == 0 or err.startswith("xtune: error: plugin odd has entry points that cannot be read: ")
+    monkeypatch.setenv("XTUNE_PLUGINS", "")
+    assert cli.main(["list-objectives"]) == 0

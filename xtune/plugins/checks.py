@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from xtune import __version__
-from xtune.errors import PluginError, suggestion
+from xtune.errors import DuplicateName, PluginError, suggestion
+from xtune.foreign import reason
 from xtune.plugins import hookspecs
 from xtune.text import one_line
 
@@ -41,6 +43,18 @@ def failure(name: str, problem: str, cure: str = "mend it") -> PluginError:
     return PluginError(
         f"plugin {name} {one_line(problem, 1000)}; {cure}, uninstall {name}, or set XTUNE_PLUGINS= to load no plugin"
     )
+
+
+@contextmanager
+def failing(name: str, what: str) -> Iterator[None]:
+    """Turns whatever code of the plugin `name` raises into one PluginError, which says `what` and the error's type."""
+    try:
+        yield
+    except (PluginError, DuplicateName, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        kind, text = type(error).__name__, reason(error)
+        raise failure(name, f"{what}: {text if text.startswith(kind) else f'{kind}: {text}'}") from error
 
 
 def check_distribution(distribution: Distribution) -> None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 import re
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, distributions, entry_points
 
 from xtune.errors import PluginError, suggestion
 from xtune.plugins import hookspecs
-from xtune.plugins.checks import Plugin, check_distribution, check_hooks, failure
+from xtune.plugins.checks import Plugin, check_distribution, check_hooks, failing
 
 
 def find() -> list[EntryPoint]:
     """The entry points of group `xtune` that XTUNE_PLUGINS lets in, by name."""
-    found = sorted(entry_points(group=hookspecs.PROJECT), key=lambda entry: entry.name)
     chosen = os.environ.get("XTUNE_PLUGINS")
+    if chosen == "":
+        return []
+    found = sorted(_installed(), key=lambda entry: entry.name)
     if chosen is None:
         return found
     known = {key: name for entry in found for key, name in _names(entry).items()}
@@ -31,6 +34,17 @@ def find() -> list[EntryPoint]:
     return [entry for entry in found if wanted.keys() & _names(entry).keys()]
 
 
+def _installed() -> Iterable[EntryPoint]:
+    """Raises PluginError, which names the first distribution whose list of entry points is damaged."""
+    try:
+        return entry_points(group=hookspecs.PROJECT)
+    except Exception:
+        for distribution in distributions():
+            with failing(str(distribution.name), "has entry points that cannot be read"):
+                _ = distribution.entry_points
+        raise
+
+
 def load_plugin(entry: EntryPoint) -> Plugin:
     """Imports the plugin behind an entry point.
 
@@ -38,13 +52,13 @@ def load_plugin(entry: EntryPoint) -> Plugin:
     cannot be imported, or does not fit the hooks.
     """
     name, version = _distribution(entry)
-    if entry.dist and version:
-        check_distribution(entry.dist)
-    try:
+    with failing(name, "cannot be checked"):
+        if entry.dist and version:
+            check_distribution(entry.dist)
+    with failing(name, "cannot be imported"):
         plugin = Plugin(name, version, entry.load())
-    except (Exception, SystemExit) as error:
-        raise failure(name, f"cannot be imported: {type(error).__name__}: {error}") from error
-    check_hooks(plugin)
+    with failing(name, "cannot be checked"):
+        check_hooks(plugin)
     return plugin
 
 
