@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +42,35 @@ def test_a_tokenizer_written_in_python_works_in_processes(
     assert prepared.report.dropped == {"a turn's text is not well-formed Unicode": 1}
     for pack, encoded in zip(prepared.dataset.train, expected, strict=True):
         assert np.array_equal(pack.ids, encoded.ids) and np.array_equal(pack.labels, encoded.labels)
+
+
+ENCODES_FOR_EVER = """
+import os, sys, time
+from types import SimpleNamespace
+from xtune.data.workers import encode_all
+def examples(rows, encoder):
+    os.write(1, f"{os.getpid()}\\n".encode())  # in one piece: there may be two
+    time.sleep(600)
+encoder = SimpleNamespace(tokenizer=SimpleNamespace(is_fast=False))
+recipe = SimpleNamespace(examples=examples)
+next(encode_all(iter([[SimpleNamespace(row=1)]] * 2), encoder, recipe))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_processes_end_with_a_parent_that_a_signal_ends(number: signal.Signals) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", ENCODES_FOR_EVER], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = Path("/proc", parent.stdout.readline().strip(), "stat")
+    assert worker.exists() and worker.parent.name != str(parent.pid)
+    parent.send_signal(number)
+    assert parent.wait(timeout=30) == -number
+    for _ in range(100):
+        if not worker.exists() or worker.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("a worker goes on")
 
 
 @pytest.mark.parametrize("before", ["true", None])

@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from threading import Lock
 
 from xtune.conversation import Row
 from xtune.data.feed import Mapped
+from xtune.dist.parent import dies_with
 from xtune.encoding.encoder import PLAIN, Encoded, Encoder, Recipe
 from xtune.environment import variable
 from xtune.errors import DataError
@@ -104,8 +105,12 @@ _OF_WORKER: list[tuple[Encoder, Recipe]] = []  # in a worker process, encoder an
 
 
 def _start_worker(encoder: Encoder, recipe: Recipe) -> None:
+    parent = parent_process()
+    if parent is not None and parent.pid and (call := dies_with(parent.pid)):
+        call()  # the pool cannot end its workers where the parent is killed by SIGKILL
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends the pool
     _OF_WORKER[:] = [(encoder, recipe)]
 
