@@ -181,7 +181,7 @@ def test_a_work_dir_in_use(tmp_path):
 
 
 def test_a_work_dir_that_holds_a_run(work_dir):
-    with pytest.raises(CheckpointError, match="holds a run already, up to step_8; go on from it with --resume"):
+    with pytest.raises(CheckpointError, match="holds a run already, up to `step_8`; go on from it with --resume"):
         run(work_dir)
 
 

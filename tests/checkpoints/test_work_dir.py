@@ -81,7 +81,9 @@ def test_a_work_dir_may_be_a_link(tmp_path):
 
 def test_something_else_in_the_place_of_a_journal(tmp_path):
     (tmp_path / "metrics.jsonl").mkdir()
-    with pytest.raises(XtuneError, match="metrics.jsonl cannot be taken up: Is a directory.*make room or rights there"):
+    with pytest.raises(
+        XtuneError, match="metrics.jsonl` cannot be taken up: Is a directory.*make room or rights there"
+    ):
         run(tmp_path)
 
 

@@ -119,7 +119,7 @@ def test_who_started_this_process(environment):
     environment.setenv("NPROC_PER_NODE", "4")
     assert started_by.processes_wanted() == 4
     environment.setenv("NPROC_PER_NODE", "four")
-    with pytest.raises(ConfigError, match="NPROC_PER_NODE should be a number of processes: got 'four'"):
+    with pytest.raises(ConfigError, match="NPROC_PER_NODE should be a number of processes: got `four`"):
         started_by.processes_wanted()
     torchrun = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
     for name, value in torchrun.items():
@@ -128,7 +128,7 @@ def test_who_started_this_process(environment):
     environment.delenv("LOCAL_RANK")
     assert started_by.rank_environment() == torchrun | {"LOCAL_RANK": "0"}
     environment.delenv("MASTER_PORT")
-    with pytest.raises(ConfigError, match="one of several, but MASTER_PORT is not set: got RANK=3 and WORLD_SIZE=8; "):
+    with pytest.raises(ConfigError, match="one of several, but MASTER_PORT is not set: got `RANK=3` and `WORLD_SIZE=8`; "):
         started_by.rank_environment()
 
 
@@ -157,7 +157,7 @@ def test_slurm(environment):
     assert found["RANK"] == "9" and found["WORLD_SIZE"] == "16" and found["LOCAL_RANK"] == "1"
     assert found["MASTER_ADDR"] == "gpu03" and found["MASTER_PORT"] == "20123"
     environment.setenv("NPROC_PER_NODE", "8")
-    with pytest.raises(ConfigError, match="got SLURM_NTASKS=16 and NPROC_PER_NODE=8; unset NPROC_PER_NODE"):
+    with pytest.raises(ConfigError, match="got `SLURM_NTASKS=16` and `NPROC_PER_NODE=8`; unset NPROC_PER_NODE"):
         started_by.rank_environment()
 
 
@@ -359,8 +359,8 @@ def test_ranks_say_for_whom_they_wait(rank, missing, tmp_path):
     assert waiting.returncode == 2
     lines = errors.strip().splitlines()
     if rank == 0:  # the first of a machine
-        assert lines[0] == f"waiting for rank {missing} of 2 at 127.0.0.1:{port}, for 2 seconds at most"
-    assert lines[-1].startswith(f"xtune: error: rank {rank}: rank {missing} of 2 did not come to 127.0.0.1:{port}")
+        assert lines[0] == f"waiting for rank {missing} of 2 at `127.0.0.1:{port}`, for 2 seconds at most"
+    assert lines[-1].startswith(f"xtune: error: rank {rank}: rank {missing} of 2 did not come to `127.0.0.1:{port}`")
     assert "start the same command on every machine" in lines[-1] and len(lines) == 2 - rank
 
 
@@ -377,12 +377,12 @@ def test_a_port_that_is_taken_is_one_line(tmp_path):
 
 
 MACHINES = [
-    ({"NNODES": "2"}, "NNODES=2 machines have to know the first one: got no ADDR; set ADDR"),
-    ({"NNODES": "2", "ADDR": "a", "NODE_RANK": "2"}, "NODE_RANK counts from 0 to NNODES - 1: got NODE_RANK=2"),
-    ({"NNODES": "two"}, "NNODES should be a whole number from 1: got 'two'"),
-    ({"NNODES": "0"}, "NNODES should be a whole number from 1: got '0'"),
-    ({"NNODES": "2", "ADDR": "a", "NODE_RANK": "-1"}, "NODE_RANK should be a whole number from 0: got '-1'"),
-    ({"WORLD_SIZE": "many", "RANK": "0"}, "WORLD_SIZE should be a whole number from 0: got 'many'"),
+    ({"NNODES": "2"}, "`NNODES=2` machines have to know the first one: got no ADDR; set ADDR"),
+    ({"NNODES": "2", "ADDR": "a", "NODE_RANK": "2"}, "NODE_RANK counts from 0 to NNODES - 1: got `NODE_RANK=2`"),
+    ({"NNODES": "two"}, "NNODES should be a whole number from 1: got `two`"),
+    ({"NNODES": "0"}, "NNODES should be a whole number from 1: got `0`"),
+    ({"NNODES": "2", "ADDR": "a", "NODE_RANK": "-1"}, "NODE_RANK should be a whole number from 0: got `-1`"),
+    ({"WORLD_SIZE": "many", "RANK": "0"}, "WORLD_SIZE should be a whole number from 0: got `many`"),
     ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, "Slurm has 4 tasks for this job, but srun started none of them"),
     (
         {"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_STEP_ID": "4294967290"},

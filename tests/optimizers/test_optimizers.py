@@ -57,7 +57,7 @@ def test_warmup_by_ratio_or_by_steps():
 @pytest.mark.parametrize(("total", "steps"), [(50, 100), (50, 50), (1, 1)])
 def test_a_warmup_that_fills_the_run_is_refused(total, steps):
     with pytest.raises(
-        ConfigError, match=f"schedule.warmup_steps .*: got {steps}, the run has {total} steps; .*warmup_ratio"
+        ConfigError, match=f"schedule.warmup_steps .*: got `{steps}`, the run has `{total}` steps; .*warmup_ratio"
     ):
         check_warmup(total, steps)
     check_warmup(total, None)

@@ -168,7 +168,7 @@ JOURNAL_DAMAGE = {
 def test_damaged_journals_are_restored(damage, journal, work_dir, quiet, caplog):
     JOURNAL_DAMAGE[damage](work_dir / f"{journal}.jsonl")
     assert run(work_dir, "auto").reason == quiet.reason
-    assert f"{journal}.jsonl was changed since {quiet.checkpoint.name}: its rows are taken from there" in caplog.text
+    assert f"{journal}.jsonl` was changed since `{quiet.checkpoint.name}`: its rows are taken from there" in caplog.text
     assert story(work_dir) == story(quiet.work_dir)
 
 

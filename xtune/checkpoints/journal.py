@@ -52,7 +52,7 @@ class Journal:
             self._catch_up()
         except OSError as error:
             if not self._refused:
-                log.warning("%s cannot be written: %s; training goes on, its rows are kept", self.path, reason(error))
+                log.warning("`%s` cannot be written: %s; training goes on, its rows are kept", self.path, reason(error))
             self._refused = True
 
     def _catch_up(self) -> None:
@@ -104,7 +104,7 @@ class Journals(NamedTuple):
                 journals.append(Journal(path, kept, write=write))
         except OSError as error:
             raise CheckpointError(
-                f"{path} cannot be taken up: {reason(error)}; make room or rights there, or choose another --work-dir"
+                f"`{path}` cannot be taken up: {reason(error)}; make room or rights there, or choose another --work-dir"
             ) from error
         try:
             yield cls(*journals)
@@ -121,7 +121,7 @@ def _kept(source: Path | None, path: Path, *, say: bool) -> bytes:
     kept = stored.read_bytes() if stored.exists() else b""
     ours = source.resolve().parent.parent == path.parent.resolve()
     if say and ours and _content(path, len(kept)) != kept:
-        log.warning("%s was changed since %s: its rows are taken from there", path.name, source.name)
+        log.warning("`%s` was changed since `%s`: its rows are taken from there", path.name, source.name)
     return kept
 
 

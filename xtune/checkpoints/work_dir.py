@@ -55,14 +55,16 @@ def _enter(work_dir: Path, resuming: bool) -> tuple[int | None, XtuneError | Non
         if locked:
             sweep(work_dir)
     except OSError as error:
-        problem = f"work dir {work_dir} cannot be written to: {error.strerror}; choose another --work-dir"
+        problem = f"work dir `{work_dir}` cannot be written to: {error.strerror}; choose another --work-dir"
         return handle, XtuneError(problem)
     if not locked:
-        return handle, XtuneError(f"work dir {work_dir} is in use by another run; wait for it, or choose another one")
+        return handle, XtuneError(
+            f"work dir `{work_dir}` is in use by another run; wait for it, or choose another --work-dir"
+        )
     found = list_checkpoints(work_dir)
     if found and not resuming:
         return handle, CheckpointError(
-            f"work dir {work_dir} holds a run already, up to {found[-1].name}; "
+            f"work dir `{work_dir}` holds a run already, up to `{found[-1].name}`; "
             f"go on from it with --resume, or choose another --work-dir"
         )
     return handle, None
@@ -86,7 +88,11 @@ def _lock(handle: int, work_dir: Path) -> bool:
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
-        log.warning("%s cannot be locked (%s): a second run in it would not be noticed", work_dir, reason(error))
+        log.warning(
+            "work dir `%s` cannot be locked (%s): a second run in it would not be noticed; start none",
+            work_dir,
+            reason(error),
+        )
     return True
 
 
@@ -100,8 +106,8 @@ def check_shared(work_dir: Path) -> None:
     if blind:
         rank, host = blind[0]
         raise XtuneError(
-            f"work dir {work_dir} is not one folder for all ranks: rank {rank} on {host} does not see what rank 0 on "
-            f"{seen[0][1]} writes there; choose a --work-dir that all machines share"
+            f"work dir `{work_dir}` is not one folder for all ranks: rank {rank} on `{host}` does not see what rank 0 "
+            f"on `{seen[0][1]}` writes there; choose a --work-dir that all machines share"
         )
 
 

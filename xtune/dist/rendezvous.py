@@ -35,7 +35,7 @@ def meet(environment: Mapping[str, str]) -> Store:
         store = TCPStore(host, port, world, rank == 0, timeout=timedelta(seconds=LIMIT), wait_for_workers=False)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"rank {rank} cannot meet the others at {place}: {reason}; set another PORT") from error
+        raise ConfigError(f"rank {rank} cannot meet the others at `{place}`: {reason}; set another PORT") from error
     names = [f"here/{number}" for number in range(world)]
     store.set(names[rank], "")
     while not store.check(names):
@@ -57,9 +57,9 @@ def _wait(missing: Sequence[int], world: int, place: str, began: float) -> None:
     who = f"rank{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing[:8]))}{', ...' * (len(missing) > 8)}"
     if waited > LIMIT:
         raise ConfigError(
-            f"{who} of {world} did not come to {place} within {LIMIT:.0f} seconds; "
+            f"{who} of {world} did not come to `{place}` within {LIMIT:.0f} seconds; "
             f"start the same command on every machine, with the same NNODES, ADDR and PORT and its own NODE_RANK"
         )
     if waited > SILENT >= waited - PULSE:
-        say(f"waiting for {who} of {world} at {place}, for {LIMIT:.0f} seconds at most")
+        say(f"waiting for {who} of {world} at `{place}`, for {LIMIT:.0f} seconds at most")
     time.sleep(PULSE)
