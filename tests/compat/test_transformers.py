@@ -13,6 +13,7 @@ from xtune.compat.transformers import (
     set_attention,
     stored_tensors,
     takes_sdpa,
+    without_zero3,
 )
 
 SMALL = {
@@ -114,3 +115,19 @@ def test_a_model_that_was_dequantized_is_written_as_a_plain_one(tmp_path):
     assert not hasattr(again.config, "quantization_config") and again.state_dict().keys() == tiny().state_dict().keys()
     assert all(torch.equal(model.state_dict()[name], weight) for name, weight in again.state_dict().items())
     forget_quantizer(again)  # nothing to forget is no fault
+
+
+def test_a_model_is_made_on_a_device_in_spite_of_zero_3():
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, is_deepspeed_zero3_enabled
+
+    settings = LlamaConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)
+    kept = HfDeepSpeedConfig({"zero_optimization": {"stage": 3}, "train_micro_batch_size_per_gpu": 1})
+    with without_zero3():
+        assert not is_deepspeed_zero3_enabled()
+        made = LlamaForCausalLM.from_pretrained(None, config=settings, state_dict={}, device_map={"": "meta"})
+    assert made.device.type == "meta" and is_deepspeed_zero3_enabled()
+    del kept
+    assert not is_deepspeed_zero3_enabled()
+    with without_zero3():
+        assert not is_deepspeed_zero3_enabled()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,3 +52,19 @@ def stored_tensors(model: Any) -> dict[str, Tensor]:
         state.pop(name, None)
     found: dict[str, Tensor] = revert_weight_conversion(model, state)
     return found
+
+
+@contextmanager
+def without_zero3() -> Iterator[None]:
+    """Within, transformers loads as if ZeRO-3 were not on, which takes no device."""
+    from transformers.integrations import deepspeed
+
+    config = deepspeed._hf_deepspeed_config_weak_ref and deepspeed._hf_deepspeed_config_weak_ref()
+    if config is None:
+        yield
+        return
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed.set_hf_deepspeed_config(config)

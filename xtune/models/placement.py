@@ -15,6 +15,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xtune.compat.transformers import without_zero3
 from xtune.errors import ModelError
 from xtune.models.weight_files import stored_tensors
 from xtune.quantization.stored import stored_as
@@ -100,7 +101,7 @@ def refuse_by_headers(
         return
     tensors = stored_tensors(files)
     try:
-        with redirect_stderr(io.StringIO()):  # a progress bar
+        with redirect_stderr(io.StringIO()), without_zero3():  # a progress bar
             _, found = kind.from_pretrained(
                 None,
                 config=config,
