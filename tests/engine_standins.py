@@ -28,7 +28,7 @@ COMPONENTS = Components([])
 
 
 class Packs:
-    """Packs of whole samples of very different lengths, some with hardly a learnt token."""
+    """Packs of whole samples of very different lengths, some with hardly a trained token."""
 
     def __init__(self, samples: list[list[int]], per_pack: int) -> None:
         self.samples, self.per_pack = samples, per_pack
@@ -65,7 +65,7 @@ def make_samples(count: int, longest: int = 24, seed: int = 0) -> list[list[int]
 
 
 def make_pairs(count: int, seed: int = 0) -> list[Tokens]:
-    """Chosen and rejected sequences in turns; the two of a pair begin alike, and what they share is not learnt."""
+    """Chosen and rejected sequences in turns; the two of a pair begin alike, and what they share is not trained on."""
     random = np.random.default_rng(seed)
     found = []
     for _ in range(count):

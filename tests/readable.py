@@ -27,7 +27,7 @@ def readable_tokenizer(control, **options):
 
 
 def marked(sample, tokenizer):
-    """The text of a sample, what is learnt between ⟦ and ⟧."""
+    """The text of a sample, what is trained on between ⟦ and ⟧."""
     out, learning = [], False
     for index, label in zip(sample.ids, sample.labels, strict=True):
         assert label in (index, -100)

@@ -53,7 +53,7 @@ def test_a_disk_that_refuses_is_one_line_and_leaves_what_was_there(write, size, 
     limit(size)
     kept = "what was there is kept" if old else "nothing was left there"
     with (
-        pytest.raises(XtuneError, match=f"output cannot be written: got .*out: File too large; {kept}: make room"),
+        pytest.raises(XtuneError, match=f"output cannot be written: got `.*out`: File too large; {kept}: make room"),
         whole_folder(out, force=True) as folder,
     ):
         write(folder)
@@ -63,7 +63,9 @@ def test_a_disk_that_refuses_is_one_line_and_leaves_what_was_there(write, size, 
 
 def test_a_file_that_cannot_be_read_is_not_told_as_the_output(tmp_path):
     with (
-        pytest.raises(XtuneError, match=r"file cannot be read: got .*there: No such file or directory; nothing was le"),
+        pytest.raises(
+            XtuneError, match=r"file cannot be read: got .*there`: No such file or directory; nothing was le"
+        ),
         whole_folder(tmp_path / "out"),
     ):
         (tmp_path / "not there").read_text()

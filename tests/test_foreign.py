@@ -39,8 +39,8 @@ def parse(text: bytes | str, **options: Any) -> Any:
         (b'{"a": {"b": ["x", "\\ud800"]}}', r"`a.b.1` holds half of a character: got '\ud800'"),
         (b'{"a": {"\\udc00": 1}}', r"`a.\udc00` holds half of a character"),
         ('{"a": "\udc80"}', r"`a` holds half of a character: got '\udc80'"),
-        (b"[]", "should be a section with keys: got []"),
-        (b"null", "should be a section with keys: got None"),
+        (b"[]", "should be a section with keys: got `[]`"),
+        (b"null", "should be a section with keys: got `None`"),
     ],
 )
 def test_what_is_no_object_in_json_is_told_in_one_line(text, told):
@@ -61,11 +61,11 @@ class Adapter(BaseModel):
     ("value", "told"),
     [
         ({}, "model config `x`: `base` is missing"),
-        ({"base": None}, "`base` should be a valid string: got None"),
-        ({"base": "b", "rank": "8"}, "`rank` should be a valid integer: got '8'"),
-        ({"base": "b", "rank": True}, "`rank` should be a valid integer: got True"),
+        ({"base": None}, "`base` should be a valid string: got `None`"),
+        ({"base": "b", "rank": "8"}, "`rank` should be a valid integer: got `'8'`"),
+        ({"base": "b", "rank": True}, "`rank` should be a valid integer: got `True`"),
         ({"base": "b", "targets": {"q": 1}}, "`targets.list[str]` should be a valid list"),
-        ({"base": "b", "scale": [1]}, "`scale` should be a valid number: got [1]"),
+        ({"base": "b", "scale": [1]}, "`scale` should be a valid number: got `[1]`"),
     ],
 )
 def test_a_field_of_the_wrong_type_is_named(value, told):

@@ -21,7 +21,7 @@ def test_an_unknown_name_lists_the_nearest():
     models = Registry("model")
     for name in ("internlm_7b", "internlm_20b", "llama_7b"):
         models.add(name, object())
-    with pytest.raises(UnknownName, match=r"unknown model: got 'internlm_7B'; did you mean internlm_7b") as caught:
+    with pytest.raises(UnknownName, match=r"unknown model: got `internlm_7B`; did you mean internlm_7b") as caught:
         models["internlm_7B"]
     assert isinstance(caught.value, XtuneError)
     with pytest.raises(UnknownName, match="choose one of internlm_20b, internlm_7b, llama_7b"):
@@ -54,5 +54,5 @@ def test_configs_are_found_by_file_name_without_running_them(tmp_path, monkeypat
 
 @pytest.mark.parametrize("package", ["no_such_package.configs", "string"])
 def test_a_config_package_that_is_not_there_is_an_error(package):
-    with pytest.raises(PluginError, match=f"config package '{package}' of xtune"):
+    with pytest.raises(PluginError, match=f"config package `{package}` of xtune"):
         ConfigRegistry().add_package(package)

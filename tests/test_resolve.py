@@ -38,12 +38,12 @@ def test_a_run_has_the_objects_that_the_config_names():
             {"model": {"name": "smollm2_135m_instrukt", "path": "x"}},
             "unknown model: got .*did you mean smollm2_135m",
         ),
-        ({"template": "chatlm"}, r"unknown template: got 'chatlm'; did you mean chat"),
-        ({"tuning": {"name": "lore"}}, r"unknown strategy: got 'lore'; did you mean lora"),
-        ({"distributed": "dpp"}, r"unknown strategy: got 'dpp'; did you mean ddp"),
-        ({"optimizer": {"name": "adamv"}}, r"unknown optimizer: got 'adamv'; did you mean adamw"),
-        ({"schedule": {"name": "cosin"}}, r"unknown schedule: got 'cosin'; did you mean cosine"),
-        ({"data": [{"path": "x", "mapper": "alpacca"}]}, r"unknown mapper: got 'alpacca'; did you mean alpaca"),
+        ({"template": "chatlm"}, r"unknown template: got `chatlm`; did you mean chat"),
+        ({"tuning": {"name": "lore"}}, r"unknown strategy: got `lore`; did you mean lora"),
+        ({"distributed": "dpp"}, r"unknown strategy: got `dpp`; did you mean ddp"),
+        ({"optimizer": {"name": "adamv"}}, r"unknown optimizer: got `adamv`; did you mean adamw"),
+        ({"schedule": {"name": "cosin"}}, r"unknown schedule: got `cosin`; did you mean cosine"),
+        ({"data": [{"path": "x", "mapper": "alpacca"}]}, r"unknown mapper: got `alpacca`; did you mean alpaca"),
     ],
 )
 def test_an_unknown_name_lists_the_nearest(changes, message):
@@ -52,14 +52,14 @@ def test_an_unknown_name_lists_the_nearest(changes, message):
 
 
 def test_a_strategy_in_the_wrong_place_is_refused():
-    with pytest.raises(ConfigError, match=r"tuning\.name should be a tuning strategy: got ddp"):
+    with pytest.raises(ConfigError, match=r"tuning\.name should be a tuning strategy: got `ddp`"):
         resolve(config(tuning={"name": "ddp"}), components([]))
-    with pytest.raises(ConfigError, match="distributed should be a distributed strategy: got lora"):
+    with pytest.raises(ConfigError, match="distributed should be a distributed strategy: got `lora`"):
         resolve(config(distributed="lora"), components([]))
 
 
 def test_an_option_that_a_mapper_lacks_is_refused():
-    with pytest.raises(ConfigError, match=r"mapper alpaca has no option 'outputs'; did you mean output or input"):
+    with pytest.raises(ConfigError, match=r"mapper alpaca has no option `outputs`; did you mean output or input"):
         resolve(config(data=[{"path": "x", "mapper": "alpaca", "options": {"outputs": "y"}}]), components([]))
 
 
@@ -89,9 +89,9 @@ def test_auto_looks_past_broken_rows_and_rows_that_lack_a_column(tiny_model, tmp
     file.write_text("{half\n" + "\n".join(json.dumps(row) for row in rows))
     report = xtune.prepare_data(config(tiny_model, file, data=[{"path": str(file)}])).report
     assert report.trained == 3
-    assert report.dropped == {"the JSON is broken or cut off": 1, "column 'instruction' is missing": 1}
+    assert report.dropped == {"the JSON is broken or truncated": 1, "column `instruction` is missing": 1}
     file.write_text("{half\n[]\n")
-    with pytest.raises(DataError, match=r"rows\.jsonl, line 1: the JSON is broken or cut off"):
+    with pytest.raises(DataError, match=r"rows\.jsonl, line 1: the JSON is broken or truncated"):
         xtune.prepare_data(config(tiny_model, file, data=[{"path": str(file)}]))
 
 

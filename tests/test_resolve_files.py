@@ -69,13 +69,13 @@ def test_a_chat_can_have_a_template_file_too(tmp_path):
     [
         (
             "./absent.json",
-            "chat template file does not exist: got ./absent.json; give a .json file, or a registered name",
+            "chat template file does not exist: got `./absent.json`; give a .json file, or a registered name",
         ),
         (
             "mine.jinja",
-            "cannot be a Jinja file, which does not say what is learnt: got mine.jinja; write the fields of",
+            "cannot be a Jinja file, which does not say what is trained on: got `mine.jinja`; write the fields of",
         ),
-        ("chatlm", "unknown template: got 'chatlm'; did you mean"),
+        ("chatlm", "unknown template: got `chatlm`; did you mean"),
     ],
 )
 def test_what_is_no_template_is_told(name, message):
@@ -93,8 +93,8 @@ def test_a_mapper_that_fails_at_one_row_is_named_with_the_row(clinic, tiny_model
     ((reason, count),) = report.dropped.items()
     assert reason == "mapper clinic_rows:row fails with ZeroDivisionError" and count == 1
     assert report.examples[reason] == [
-        "rows.jsonl, line 1001: mapper clinic_rows:row fails with ZeroDivisionError: got integer division or modulo by "
-        "zero; mend it or the row"
+        "rows.jsonl, line 1001: mapper clinic_rows:row fails with ZeroDivisionError: got `integer division or modulo "
+        "by zero`; correct the mapper or the row"
     ]
 
 
@@ -127,7 +127,7 @@ def test_a_failing_mapper_of_a_plugin_names_the_plugin(clinic, tiny_model):
             "clinic_rows:rwo cannot be imported: AttributeError: .*write package.module:function",
         ),
         ("clinic_rows:number", {}, "mapper clinic_rows:number should be a function: got int; name another one"),
-        ("clinic_rows:row", {"ask": 1}, "mapper clinic_rows:row has no option 'ask'; did you mean asked"),
+        ("clinic_rows:row", {"ask": 1}, "mapper clinic_rows:row has no option `ask`; did you mean asked"),
     ],
 )
 def test_what_is_no_mapper_is_told(clinic, place, options, message):

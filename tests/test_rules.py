@@ -11,7 +11,7 @@ QLORA = "internlm_7b_qlora_oasst1_e3"
 FULL = "internlm2_7b_full_alpaca_e3"
 
 MATRIX = [
-    (QLORA, ["max_length=32768"], r"max_length is beyond the context of internlm_7b: got 32768, it takes 2048; set"),
+    (QLORA, ["max_length=32768"], r"max_length is beyond the context of internlm_7b: got `32768`, it takes 2048; set"),
     (QLORA, ["model.dtype=float16"], r"model\.dtype=float16 cannot be trained: .*use bfloat16 or float32"),
     (
         QLORA,
@@ -26,7 +26,7 @@ MATRIX = [
     (
         QLORA,
         ["tuning.targets=[wqkv]"],
-        r"tuning\.targets names no layer of internlm_7b: got wqkv; it has q_proj, k_proj",
+        r"tuning\.targets names no layer of internlm_7b: got `wqkv`; it has q_proj, k_proj",
     ),
     (FULL, ["optimizer.lora_plus_ratio=16"], r"optimizer\.lora_plus_ratio needs LoRA: got tuning\.name=full; leave it"),
     (
@@ -51,11 +51,11 @@ MATRIX = [
         r"checkpoint\.best needs held-out rows: got evaluation\.holdout=0; set it to 0\.05",
     ),
     (QLORA, ["evaluation.patience=2"], r"evaluation\.patience needs held-out rows: got evaluation\.holdout=0"),
-    (FULL, ["tuning.bits=4"], r"tuning full: unknown key: got bits; there are none here"),
+    (FULL, ["tuning.bits=4"], r"tuning full: unknown key: got `bits`; there are none here"),
     (QLORA, ["tuning.name=full"], r"tuning\.name=full has no such options: got bits, .*rank.*, which are another"),
-    (QLORA, ["tuning.bits=8"], r"tuning qlora: bits should be 4: got 8"),
-    (QLORA, ["tuning.rank=0"], r"tuning qlora: rank should be greater than 0: got 0"),
-    (QLORA, ["train.batch_size=0"], r"train\.batch_size should be greater than 0: got 0"),
+    (QLORA, ["tuning.bits=8"], r"tuning qlora: bits should be 4: got `8`"),
+    (QLORA, ["tuning.rank=0"], r"tuning qlora: rank should be greater than 0: got `0`"),
+    (QLORA, ["train.batch_size=0"], r"train\.batch_size should be greater than 0: got `0`"),
 ]
 
 

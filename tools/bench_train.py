@@ -82,7 +82,7 @@ def run_side(side: str, folder: str, peer_path: str | None) -> dict[str, Any]:
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """The medians over the rounds, their range, and the ratios."""
-    heads = ["learnt tokens/s", "range", "learnt tokens a CPU second", "peak memory, GiB", "MFU"]
+    heads = ["trained tokens/s", "range", "trained tokens a CPU second", "peak memory, GiB", "MFU"]
     lines = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
     speed, work, memory = {}, {}, {}
     for side, runs in results.items():
@@ -202,14 +202,14 @@ def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
         callbacks=(clock := CpuClock()),
     ).run()
     rows = metrics.rows[WARM_STEPS:]
-    learnt = sum(row["learnt"] for row in rows)
+    trained = sum(row["learnt"] for row in rows)
     compiled = "" if args.no_compile else ", layers compiled"
     return {
         "name": f"xtune {version('xtune')}{compiled}",
         "losses": [row["loss"] for row in metrics.rows],
-        "speed": learnt / sum(row["seconds"] for row in rows),
+        "speed": trained / sum(row["seconds"] for row in rows),
         "mfu": used_share(args, run, sum(row["tokens"] for row in rows) / sum(row["seconds"] for row in rows)),
-        "work": learnt / (clock.moments[-1] - clock.moments[WARM_STEPS - 1]),
+        "work": trained / (clock.moments[-1] - clock.moments[WARM_STEPS - 1]),
         "memory": memory_gib(),
     }
 
@@ -289,13 +289,13 @@ def train_with_trl(args: argparse.Namespace) -> dict[str, Any]:
     trainer.train()
     seconds = [end - begin for begin, end in zip(moments[::2], moments[1::2], strict=True)][WARM_STEPS:]
     timed = packs[args.batch * WARM_STEPS :]
-    learnt = sum(int((p.labels != -100).sum()) for p in timed)
+    trained = sum(int((p.labels != -100).sum()) for p in timed)
     return {
         "name": f"TRL {trl.__version__} SFTTrainer",
         "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
-        "speed": learnt / sum(seconds),
+        "speed": trained / sum(seconds),
         "mfu": used_share(args, run, sum(len(p.ids) for p in timed) / sum(seconds)),
-        "work": learnt / (work[-1] - work[WARM_STEPS - 1]),
+        "work": trained / (work[-1] - work[WARM_STEPS - 1]),
         "memory": memory_gib(),
     }
 

@@ -127,7 +127,12 @@ CAUSES = {
         "The output is in the way, or the checkpoint, the adapter or the model is of another kind than asked for.",
     ),
     "generate": ("Chat", "The model has no template stored beside it, or the conversation has outgrown its context."),
-    "check.py": ("Checks before a run", "Something that the run needs is not there: the line names it."),
+    "paths.py": ("Paths", "Nothing can be read there, or the path is none."),
+    "foreign.py": (
+        "Files of others",
+        "A JSON file is damaged, or holds something else than it should: the line names the field.",
+    ),
+    "check": ("Checks before a run", "Something that the run needs is not there: the line names it."),
     "estimate": ("Estimates", "The model's sizes are not known, so nothing can be counted."),
     "evaluation": (
         "Evaluation",

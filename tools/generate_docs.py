@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from error_causes import CAUSES, group_of
-from error_messages import FILLED_IN, PACKAGE, messages, modules
+from error_messages import FILLED_IN, PACKAGE, Message, messages, modules
 
 import xtune
 from xtune.commands import components
@@ -143,7 +143,7 @@ def templates(found: Components) -> str:
         (Turn("user", "Hello"), Turn("assistant", "Hi!"), Turn("user", "Bye"), Turn("assistant", "Bye!"))
     )
     parts = [
-        "# Templates\n\nEach with the same two exchanges. What stands between `[[` and `]]` is learnt; `{bos}` and "
+        "# Templates\n\nEach with the same two exchanges. What stands between `[[` and `]]` is trained on; `{bos}` and "
         "`{eos}` are the tokenizer's own tokens.\n"
     ]
     for name, template in found.templates.items():
@@ -170,7 +170,7 @@ def strategies(found: Components) -> str:
 
 
 def objectives(found: Components) -> str:
-    parts = ["# Objectives\n\nWhat is learnt from a row. The setting `objective` names one, with its options.\n"]
+    parts = ["# Objectives\n\nWhat is learned from a row. The setting `objective` names one, with its options.\n"]
     parts += [component(name, objective) for name, objective in found.objectives.items()]
     return "\n".join(parts)
 
@@ -199,7 +199,7 @@ def component(title: str, kind: Any) -> str:
 
 def hooks(found: Components) -> str:
     parts = [
-        f"# Hooks and Python API\n\nVersion {hookspecs.API_VERSION}. [Plugins](../plugins.md) tells how to use them.\n"
+        f"# Hooks and Python API\n\nVersion {hookspecs.API_VERSION}. [Plugins](../plugins.md) says how to use them.\n"
     ]
     parts.append(f"## Hooks\n\n{(getdoc(hookspecs) or '').partition(chr(10) * 2)[2]}\n")
     rows = [
@@ -227,20 +227,20 @@ def hooks(found: Components) -> str:
 
 def errors(found: Components) -> str:
     """Every message by its group; KeyError for a file that has none."""
-    groups: dict[str, list[str]] = {key: [] for key in CAUSES}
+    groups: dict[str, list[Message]] = {key: [] for key in CAUSES}
     for path in modules():
         if told := messages(path):
             groups[group_of(path.relative_to(PACKAGE).as_posix())] += told
-    names = [str(UnknownName(FILLED_IN, "NAME", ["NAMES"])), str(UnknownPart(FILLED_IN, FILLED_IN, [FILLED_IN]))]
-    names.append(str(DuplicateName(*[FILLED_IN] * 4)))
+    kinds = UnknownName(FILLED_IN, "NAME", ["NAMES"]), UnknownPart(*[FILLED_IN] * 3), DuplicateName(*[FILLED_IN] * 4)
+    names = [Message(error.fact, error.hint) for error in kinds]
     parts = [
-        "# Error messages\n\nEvery line that xtune can end with, where the mistake is one that you can mend. "
+        "# Error messages\n\nEvery error that xtune can end with, where the mistake is one that you can correct. "
         f"{FILLED_IN} stands for what a message fills in.\n",
         "## Names\n\nA model, template, mapper, strategy, config or command is misspelt, or two plugins add the same "
         f"name.\n\n{message_table(names)}",
     ]
     for key, told in groups.items():
-        known = [text for text in told if text.strip(FILLED_IN + " :")]
+        known = [message for message in told if message.fact.strip(FILLED_IN + " :")]
         if told:
             heading, cause = CAUSES[key]
             passed_on = (
@@ -250,12 +250,9 @@ def errors(found: Components) -> str:
     return "\n".join(parts)
 
 
-def message_table(told: Iterable[str]) -> str:
-    rows = []
-    for text in told:
-        what, _, cure = text.rpartition("; ") if "; " in text else (text, "", "")
-        rows.append((code(what), code(cure) if cure.strip(FILLED_IN) else "as the line itself says"))
-    return table(["message", "what to do"], rows)
+def message_table(told: Iterable[Message]) -> str:
+    rows = [(code(fact), code(hint) if hint.strip(FILLED_IN) else "the hint names it") for fact, hint in told]
+    return table(["error", "hint"], rows)
 
 
 PAGES = {

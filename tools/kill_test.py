@@ -34,7 +34,7 @@ MOMENTS = {
     "loading the model": ("xtune.training.build", "build_model"),
     "a step": ("xtune.training.loop", "Loop.train_step"),
     "an evaluation": ("xtune.evaluation.evaluator", "Evaluator.__call__"),
-    "measuring": ("xtune.training.build", "held_out_loss"),
+    "measuring": ("xtune.training.evaluations", "held_out_loss"),
     "saving": ("xtune.checkpoints.save", "Saver.save"),
     "writing weights": ("xtune.checkpoints.save", "save_weights"),
     "publishing": ("xtune.checkpoints.checkpoint", "_put_in_place"),

@@ -22,17 +22,13 @@ from xtune.errors import XtuneError
 from xtune.foreign import reason
 from xtune.registries import Components
 from xtune.terminal import clean_output
-from xtune.text import one_line
-
-LONGEST = 2000
-"""Characters of an error's line."""
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line, like every other error."""
 
     def error(self, message: str) -> NoReturn:
-        raise XtuneError(f"{message}; {self.prog} --help tells what it takes")
+        raise XtuneError(message, f"{self.prog} --help says what it takes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +41,7 @@ def _run(words: list[str]) -> int:
     try:
         return run(words)
     except XtuneError as error:
-        print(f"xtune: error: {one_line(str(error), LONGEST)}", file=sys.stderr)
+        print(f"xtune: error: {error.lines()}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
         number = getattr(stopped, "number", signal.SIGINT)
@@ -57,7 +53,8 @@ def _run(words: list[str]) -> int:
     except OSError as error:  # names that no file can have, links in a circle, rights, a full disk
         if os.environ.get("XTUNE_DEBUG") == "1" or not (error.filename or error.errno == errno.ENOSPC):
             raise
-        print(f"xtune: error: {reason(error)}; give another path, or make room or rights there", file=sys.stderr)
+        failed = XtuneError(reason(error), "give another path, or make room or rights there")
+        print(f"xtune: error: {failed.lines()}", file=sys.stderr)
         return 2
 
 
@@ -94,8 +91,8 @@ def run(words: list[str]) -> int:
         return 0
     name, rest = words[0], words[1:]
     if name.startswith("-"):
-        raise XtuneError(f"a command comes first: got {name!r}; xtune --help lists them")
-    # `plugins` tells what is wrong with plugins: none of them may keep it from running
+        raise XtuneError(f"a command comes first: got `{name}`", "xtune --help lists them")
+    # `plugins` reports what is wrong with plugins: none of them may keep it from running
     command = components([] if name == "plugins" else None).commands[name]
     parser = Parser(prog=f"xtune {name}", description=command.HELP)
     command.add_arguments(parser)
@@ -115,7 +112,7 @@ def overview(found: Components) -> str:
             "",
             *lines,
             "",
-            "xtune COMMAND --help tells what a command takes.",
+            "xtune COMMAND --help says what a command takes.",
         ]
     )
 

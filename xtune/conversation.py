@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 IGNORE = -100
-"""The label of a position that is not learnt; the index that torch's cross entropy ignores."""
+"""The label of a position that is not trained on; the index that torch's cross entropy ignores."""
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -23,8 +23,8 @@ ROLES = ("system", "user", "assistant", "tool")
 class Turn:
     """One message. `role` is one of ROLES.
 
-    `learn` None leaves it to the run (by default every assistant turn is learnt); True and False, which come from the
-    data, decide for this turn.
+    `learn` None leaves it to the run (by default every assistant turn is trained on); True and False, which come from
+    the data, decide for this turn.
     """
 
     role: str

@@ -1,18 +1,35 @@
-"""One family of errors: each is a mistake that the user can mend, told in one line.
+"""One family of errors: each is a mistake that the user can correct. It has a fact and a hint.
 
-The line has the form "what is wrong: got X; do Y". The command line prints it and exits with 2; anything that is not
-an XtuneError is a fault of ours and leaves a traceback and exit code 1.
+The fact has the form "what is wrong: got `X`", the hint is the next thing to do or to type. The command line prints a
+line of each and exits with 2; anything that is not an XtuneError is a fault of ours and leaves a traceback and exit
+code 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from xtune.text import one_line, shown
+from xtune.text import one_line
+
+LONGEST = 2000
+"""Characters of a line."""
 
 
 class XtuneError(Exception):
-    """Base of every error that xtune raises on purpose."""
+    """Base of every error that xtune raises on purpose. Its text is `fact; hint`."""
+
+    def __init__(self, fact: str, hint: str = "") -> None:
+        super().__init__(fact, hint)
+        self.fact = fact
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.fact}; {self.hint}" if self.hint else self.fact
+
+    def lines(self) -> str:
+        """What a command prints: a line of the fact and one of the hint."""
+        hint = f"\nhint: {one_line(self.hint, LONGEST)}" if self.hint else ""
+        return one_line(self.fact, LONGEST) + hint
 
 
 class ConfigError(XtuneError):
@@ -55,10 +72,10 @@ LISTED_BY = {
 class UnknownName(XtuneError, KeyError):
     """A name that no registry entry has. Also a KeyError, so that a registry behaves as a mapping."""
 
-    __str__ = Exception.__str__  # KeyError would print the repr of the message
-
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind}: got {shown(name)}; {suggestion(name, known, LISTED_BY.get(kind, ''))}")
+        super().__init__(
+            f"unknown {kind}: got `{one_line(name, 80)}`", suggestion(name, known, LISTED_BY.get(kind, ""))
+        )
 
 
 class UnknownPart(UnknownName):
@@ -67,7 +84,7 @@ class UnknownPart(UnknownName):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         found = nearest(name, known)
         hint = f"did you mean `{found[0]}`?" if found else f"{LISTED_BY[kind]} lists them"
-        Exception.__init__(self, f"no {kind} `{one_line(name, 80)}`; {hint}")
+        XtuneError.__init__(self, f"no {kind} `{one_line(name, 80)}`", hint)
 
 
 class DuplicateName(XtuneError):
@@ -75,13 +92,13 @@ class DuplicateName(XtuneError):
 
     def __init__(self, kind: str, name: str, owner: str, taken_by: str) -> None:
         super().__init__(
-            f"{kind} {name!r} is registered twice: by {taken_by} and by {owner}; "
-            f"turn one off (XTUNE_PLUGINS= names the plugins to load) or rename it"
+            f"{kind} {name!r} is registered twice: by {taken_by} and by {owner}",
+            "turn one off (XTUNE_PLUGINS= names the plugins to load) or rename it",
         )
 
 
 def suggestion(name: str, known: Iterable[str], listed_by: str = "") -> str:
-    """The end of an error line: the names in `known` that are nearest to `name`, or all of them where they are few.
+    """The hint of an error: the names in `known` that are nearest to `name`, or all of them where they are few.
 
     Where they are neither near nor few, `listed_by` is the command to look them up with.
     """

@@ -29,7 +29,7 @@ PLAINER = {
 
 @contextmanager
 def foreign(what: str, error: type[XtuneError], hint: str) -> Iterator[None]:
-    """Turns whatever the code inside raises into one `error`: "`what`: the reason; `hint`".
+    """Turns whatever the code inside raises into one `error`: "`what`: the reason", and `hint`.
 
     Around code of others, which may raise anything: also SystemExit, and a panic of a library in Rust, which is no
     Exception. Errors of ours pass, and so does KeyboardInterrupt: what a signal raises has to be a subclass of it.
@@ -39,7 +39,7 @@ def foreign(what: str, error: type[XtuneError], hint: str) -> Iterator[None]:
     except (XtuneError, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as caught:
-        raise error(f"{what}: {reason(caught)}; {hint}") from caught
+        raise error(f"{what}: {reason(caught)}", hint) from caught
 
 
 def reason(error: BaseException) -> str:
@@ -75,11 +75,11 @@ def read_json(
     with foreign(f"{where} cannot be read", error, hint):
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
-            raise error(f"{where} is not a file; {hint}")
+            raise error(f"{where} is not a file", hint)
         with open(path, "rb") as file:
             raw = file.read(limit + 1)
     if len(raw) > limit:
-        raise error(f"{where} has more than {limit:,} bytes; {hint}")
+        raise error(f"{where} has more than {limit:,} bytes", hint)
     return parse_json(raw, where=where, error=error, hint=hint, shape=shape, lenient=lenient)
 
 
@@ -107,13 +107,13 @@ def parse_json(
             _check_characters(value)
     except UnicodeDecodeError as caught:
         byte = f"0x{caught.object[caught.start]:02x} at offset {caught.start}"
-        raise error(f"{where} is not UTF-8 text: got byte {byte}; {hint}") from caught
+        raise error(f"{where} is not UTF-8 text: got byte {byte}", hint) from caught
     except json.JSONDecodeError as caught:
         place = f"line {caught.lineno}, column {caught.colno}"
-        raise error(f"{where} is broken JSON: got {caught.msg} at {place}; {hint}") from caught
+        raise error(f"{where} is broken JSON: got {caught.msg} at {place}", hint) from caught
     except (ValueError, RecursionError) as caught:
         deep = f"it is nested more than {MAX_DEPTH} deep"
-        raise error(f"{where}: {deep if isinstance(caught, RecursionError) else caught}; {hint}") from caught
+        raise error(f"{where}: {(deep if isinstance(caught, RecursionError) else caught)}", hint) from caught
     return checked(value, shape, where=where, error=error, hint=hint)
 
 
@@ -128,8 +128,8 @@ def checked(value: Any, shape: Any, *, where: str, error: type[XtuneError], hint
         field = ".".join(map(str, first["loc"]))
         name = f"{where}: `{one_line(field, 80)}`" if field else where
         if first["type"] == "missing":
-            raise error(f"{name} is missing; {hint}") from caught
-        raise error(f"{name} should {wanted(first)}: got {shown(first['input'])}; {hint}") from caught
+            raise error(f"{name} is missing", hint) from caught
+        raise error(f"{name} should {wanted(first)}: got `{shown(first['input'])}`", hint) from caught
 
 
 def wanted(problem: Any) -> str:

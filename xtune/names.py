@@ -74,16 +74,20 @@ def find_config(name_or_path: str, configs: ConfigRegistry) -> Path | dict[str, 
         path = configs[name_or_path]
         if isinstance(path, Path) and path.suffix != ".py":
             raise ConfigError(
-                f"{name_or_path} is a DeepSpeed file, not a training config; pass it with --deepspeed {name_or_path}"
+                f"{name_or_path} is a DeepSpeed file, not a training config", f"pass it with --deepspeed {name_or_path}"
             )
         return path
     path = Path(name_or_path)
     if path.suffix not in SUFFIXES and path.parent == Path("."):
         return configs[name_or_path]
     if not os.path.lexists(path):
-        raise ConfigError(f"config file does not exist: got {name_or_path}; give a file, or a name from xtune list-cfg")
+        raise ConfigError(
+            f"config file does not exist: got `{name_or_path}`", "give a file, or a name from xtune list-cfg"
+        )
     if path.suffix not in SUFFIXES:
-        raise ConfigError(f"a config file ends in {', '.join(SUFFIXES)}: got {name_or_path}; rename it")
+        raise ConfigError(
+            f"a config file ends in {', '.join(SUFFIXES)}: got `{name_or_path}`", f"name it {path.stem}.py"
+        )
     return path
 
 
@@ -97,9 +101,9 @@ def render(
     """The spans of a conversation; their texts joined are what the model reads, control tokens by name.
 
     `template` may be a registry name. `learn` "assistant" learns every answer and its end token, "last" only the last
-    one's, "all" every token; a turn's own `learn` goes before it. Where a template writes reasoning, answers that lie
+    one's, "all" every token; a turn's own `learn` overrides it. Where a template writes reasoning, answers that lie
     before the last question stand there without, not as the model wrote them when they were the last (with an empty one
-    at least): they are learnt only where their turn or "all" asks for it.
+    at least): they are trained on only where their turn or "all" asks for it.
     With `generation_prompt` the text ends where the assistant starts to answer.
     Raises DataError for a role that the template has no place for.
     """

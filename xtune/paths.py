@@ -50,8 +50,8 @@ def unusable(path: str | Path, caught: OSError | ValueError, error: type[XtuneEr
     """The `error` of a path that the system refuses: a ValueError is one with a NUL or half a character."""
     if isinstance(caught, OSError):
         advice = UNUSABLE.get(caught.errno or 0, "check the path")
-        return error(f"`{one_line(str(path), 200)}` cannot be read: got {caught.strerror}; {advice}")
-    return error(f"`{one_line(str(path), 200)}` is no path: got {caught}; give another")
+        return error(f"`{one_line(str(path), 200)}` cannot be read: got {caught.strerror}", advice)
+    return error(f"`{one_line(str(path), 200)}` is no path: got `{caught}`", "leave those characters out")
 
 
 def packaged(path: str, error: type[XtuneError] = ConfigError) -> str:
@@ -65,10 +65,10 @@ def packaged(path: str, error: type[XtuneError] = ConfigError) -> str:
     module, _, file = path[len(PACKAGE) :].partition("/")
     top, *inner = module.split(".")
     if not all(part.isidentifier() for part in (top, *inner)):
-        raise error(f"{shown(module)} is no name of a package: got {shown(path, 200)}; write package:MODULE/FILE")
+        raise error(f"{shown(module)} is no name of a package: got `{shown(path, 200)}`", "write package:MODULE/FILE")
     places = [Path(folder, *inner) for folder in _folders(top)]
     if not any(kind(place, error) == "folder" for place in places):
-        raise error(f"package {module!r} is not installed: got {path}; install it, or give another path")
+        raise error(f"package `{module}` is not installed: got `{path}`", "install it, or give another path")
     return str(next((place / file for place in places if kind(place / file, error)), places[0] / file))
 
 

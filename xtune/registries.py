@@ -132,46 +132,20 @@ def components(entries: Iterable[EntryPoint] | None = None, builtins: Mapping[st
     return Components([load_plugin(entry) for entry in (find() if entries is None else entries)], builtins)
 
 
-def _is_model(value: Any) -> bool:
-    from xtune.models.spec import ModelSpec
-
-    return isinstance(value, ModelSpec)
-
-
-def _is_template(value: Any) -> bool:
-    from xtune.templates.template import ChatTemplate
-
-    return isinstance(value, ChatTemplate)
+def _instance(place: str) -> Callable[[Any], bool]:
+    """Whether a value is one of the class at `MODULE:NAME`, which is imported when a plugin adds something."""
+    return lambda value: isinstance(value, _class(place))
 
 
-def _is_strategy(value: Any) -> bool:
-    from xtune.tuning.tuning import Strategy
-
-    return isinstance(value, type) and issubclass(value, Strategy)
-
-
-def _is_objective(value: Any) -> bool:
-    from xtune.objectives.objective import Objective
-
-    return isinstance(value, type) and issubclass(value, Objective)
+def _subclass(place: str) -> Callable[[Any], bool]:
+    """Whether a value is a class below that at `MODULE:NAME`."""
+    return lambda value: isinstance(value, type) and issubclass(value, _class(place))
 
 
-def _is_quantization(value: Any) -> bool:
-    from xtune.quantization.quantization import Quantization
-
-    return isinstance(value, type) and issubclass(value, Quantization)
-
-
-def _is_optimizer(value: Any) -> bool:
-    from xtune.optimizers.optimizer import Optimizer
-
-    return isinstance(value, type) and issubclass(value, Optimizer)
-
-
-def _is_callback(value: Any) -> bool:
-    from xtune.callbacks.callback import Callback
-
-    return isinstance(value, type) and issubclass(value, Callback)
+def _class(place: str) -> type[Any]:
+    module, _, name = place.partition(":")
+    found: type[Any] = getattr(import_module(module), name)
+    return found
 
 
 def _is_config(value: Any) -> bool:
@@ -185,16 +159,16 @@ def _is_command(value: Any) -> bool:
 
 
 FITTING: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "models": ("an xtune.ModelSpec", _is_model),
-    "templates": ("an xtune.ChatTemplate", _is_template),
+    "models": ("an xtune.ModelSpec", _instance("xtune.models.spec:ModelSpec")),
+    "templates": ("an xtune.ChatTemplate", _instance("xtune.templates.template:ChatTemplate")),
     "sources": ("a function from a file and its label to rows", callable),
     "mappers": ("a function from a row to an xtune.Conversation", callable),
-    "strategies": ("a subclass of xtune.Tuning or xtune.Distributed", _is_strategy),
-    "objectives": ("a subclass of xtune.Objective", _is_objective),
-    "quantizations": ("a subclass of xtune.Quantization", _is_quantization),
-    "optimizers": ("a subclass of xtune.Optimizer", _is_optimizer),
+    "strategies": ("a subclass of xtune.Tuning or xtune.Distributed", _subclass("xtune.tuning.tuning:Strategy")),
+    "objectives": ("a subclass of xtune.Objective", _subclass("xtune.objectives.objective:Objective")),
+    "quantizations": ("a subclass of xtune.Quantization", _subclass("xtune.quantization.quantization:Quantization")),
+    "optimizers": ("a subclass of xtune.Optimizer", _subclass("xtune.optimizers.optimizer:Optimizer")),
     "schedules": ("a function from progress to a share of the learning rate", callable),
-    "callbacks": ("a subclass of xtune.Callback", _is_callback),
+    "callbacks": ("a subclass of xtune.Callback", _subclass("xtune.callbacks.callback:Callback")),
     "configs": ("a package, with configs.add_package", _is_config),
     "commands": ("a module with HELP, add_arguments(parser) and run(args)", _is_command),
 }

@@ -63,8 +63,8 @@ class SuffixRegistry(Registry[T]):
     def add(self, name: str, value: T) -> None:
         if not re.fullmatch(r"\.[a-z0-9_-]+", name) or name == ".gz":
             raise PluginError(
-                f"{self.kind} {name!r} of {self.adding} is no suffix of a file; write one like .sqlite, small and "
-                "without .gz, which may follow any"
+                f"{self.kind} `{name}` of {self.adding} is no suffix of a file",
+                "write one like .sqlite, small and without .gz, which may follow any",
             )
         super().add(name, value)
 
@@ -113,9 +113,15 @@ class ConfigRegistry(Registry[Any]):
         try:
             spec = find_spec(package)
         except ImportError as error:
-            raise PluginError(f"config package {package!r} of {self.adding} cannot be imported: {error}") from error
+            raise PluginError(
+                f"config package `{package}` of {self.adding} cannot be imported: {error}",
+                "import it in Python to see why",
+            ) from error
         if spec is None or not spec.submodule_search_locations:
-            raise PluginError(f"config package {package!r} of {self.adding} does not exist; is it in the distribution?")
+            raise PluginError(
+                f"config package `{package}` of {self.adding} does not exist",
+                "list it among the packages of the distribution",
+            )
         for root in spec.submodule_search_locations:
             for folder, _, files in os.walk(root):
                 base = Path(folder)

@@ -47,12 +47,15 @@ def resolve(config: Config, registries: Components | None = None) -> Run:
     found = registries or components()
     tuning = make(config.tuning, "tuning", found.strategies)
     if not isinstance(tuning, Tuning):
-        raise ConfigError(f"tuning.name should be a tuning strategy: got {config.tuning.name}, a distributed one")
+        raise ConfigError(
+            f"tuning.name should be a tuning strategy: got `{config.tuning.name}`, a distributed one",
+            f"set distributed={config.tuning.name}",
+        )
     distributed = _distributed(config.distributed, found)
     for entry in (*config.data, *config.evaluation.choices):
         if not entry.path:
             raise ConfigError(
-                f"the config's data has no path: got only mapper `{entry.mapper}`; pass --data FILE [--mapper NAME]"
+                f"the config's data has no path: got only mapper `{entry.mapper}`", "pass --data FILE [--mapper NAME]"
             )
         if entry.mapper != "auto":
             bind_mapper(entry.mapper, entry.options, found.mappers)
@@ -80,12 +83,13 @@ def make(settings: ComponentSettings, section: str, registry: Registry[Any]) -> 
     if len(strangers) > 1:
         raise ConfigError(
             f"{section}.name={settings.name} has no such options: got {', '.join(strangers)}, which are another "
-            f"{registry.kind}'s; take them out, or start from a config of {settings.name} (xtune list-cfg)"
+            f"{registry.kind}'s",
+            f"take them out, or start from a config of {settings.name} (xtune list-cfg)",
         )
     try:
         return kind(**settings.options)
     except ValidationError as error:
-        raise ConfigError(explain(error, kind, f"{section} {settings.name}")) from error
+        raise ConfigError(*explain(error, kind, f"{section} {settings.name}")) from error
 
 
 def _distributed(named: str | ComponentSettings, found: Components) -> Distributed:
@@ -97,7 +101,10 @@ def _distributed(named: str | ComponentSettings, found: Components) -> Distribut
             return DeepSpeed(file=str(file))
     strategy = make(settings, "distributed", found.strategies)
     if not isinstance(strategy, Distributed):
-        raise ConfigError(f"distributed should be a distributed strategy: got {settings.name}, one of tuning")
+        raise ConfigError(
+            f"distributed should be a distributed strategy: got `{settings.name}`, one of tuning",
+            f"set tuning.name={settings.name}",
+        )
     return strategy
 
 
@@ -114,8 +121,8 @@ def _quantization(
     chosen: Quantization = make(settings, "quantization", found.quantizations)
     if type(asked) not in (Quantization, type(chosen)):
         raise ConfigError(
-            f"quantization={settings.name} and tuning.name={tuning_name} ask for different weights of the base; "
-            "set tuning.name=lora"
+            f"quantization={settings.name} and tuning.name={tuning_name} ask for different weights of the base",
+            "set tuning.name=lora",
         )
     return chosen
 

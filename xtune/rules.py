@@ -1,4 +1,4 @@
-"""Settings that cannot stand together, each told in one line that says what to change.
+"""Settings that cannot stand together, each reported in one line that says what to change.
 
 The config alone decides here, on whatever machine; what this machine lacks is found by `xtune.check`.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xtune.errors import ConfigError
-from xtune.models.count import TRAITS, matrices
+from xtune.models.count import matrices
+from xtune.models.traits import TRAITS
 from xtune.tuning.lora import Lora
 
 if TYPE_CHECKING:
@@ -26,34 +27,35 @@ def refuse_contradictions(run: Run) -> None:
 
 
 def is_known(run: Run) -> bool:
-    """Whether the weights are those that the model's spec tells of: a path of the user's own may hold others."""
+    """Whether the weights are those that the model's spec describes: a path of the user's own may hold others."""
     return run.config.model.path == run.model.path
 
 
 def beyond_context(run: Run) -> None:
     if is_known(run) and run.config.max_length > run.model.context:
         raise ConfigError(
-            f"max_length is beyond the context of {run.config.model.name}: got {run.config.max_length}, it takes "
-            f"{run.model.context}; set max_length={run.model.context} or less, or a model with a longer context"
+            f"max_length is beyond the context of {run.config.model.name}: got `{run.config.max_length}`, it "
+            f"takes {run.model.context}",
+            f"set max_length={run.model.context} or less, or a model with a longer context",
         )
 
 
 def half_precision(run: Run) -> None:
     if run.config.model.dtype == "float16":
-        raise ConfigError("model.dtype=float16 cannot be trained: its gradients underflow; use bfloat16 or float32")
+        raise ConfigError("model.dtype=float16 cannot be trained: its gradients underflow", "use bfloat16 or float32")
 
 
 def flash_in_float32(run: Run) -> None:
     if run.config.model.attention == "flash_attention_2" and run.config.model.dtype == "float32":
         raise ConfigError(
-            "flash attention takes 16 bits: got model.dtype=float32; set it to bfloat16, or model.attention to sdpa"
+            "flash attention takes 16 bits: got model.dtype=float32", "set it to bfloat16, or model.attention to sdpa"
         )
 
 
 def flash_with_alibi(run: Run) -> None:
     if run.config.model.attention == "flash_attention_2" and is_known(run) and run.model.config.get("alibi"):
         raise ConfigError(
-            f"flash attention does not support the ALiBi of {run.config.model.name}; set model.attention=sdpa"
+            f"flash attention does not support the ALiBi of {run.config.model.name}", "set model.attention=sdpa"
         )
 
 
@@ -68,14 +70,15 @@ def unknown_targets(run: Run) -> None:
     for target in run.tuning.targets:
         if target.rpartition(".")[2] not in (*names, *ENDS):
             raise ConfigError(
-                f"tuning.targets names no layer of {run.config.model.name}: got {target}; it has {', '.join(names)}"
+                f"tuning.targets names no layer of {run.config.model.name}: got `{target}`",
+                f"it has {', '.join(names)}",
             )
 
 
 def adapter_rate(run: Run) -> None:
     if run.config.optimizer.lora_plus_ratio is not None and not run.tuning.adapter_rank:
         raise ConfigError(
-            f"optimizer.lora_plus_ratio needs LoRA: got tuning.name={run.config.tuning.name}; leave it out"
+            f"optimizer.lora_plus_ratio needs LoRA: got tuning.name={run.config.tuning.name}", "leave it out"
         )
 
 
@@ -83,8 +86,8 @@ def quantized_start(run: Run) -> None:
     if run.quantization.bits and run.tuning.starts_from_base:
         raise ConfigError(
             f"tuning.init={run.config.tuning.options['init']} takes the adapters out of the base weights, which "
-            f"{run.config.quantization or run.config.tuning.name} holds quantized; set tuning.init=default, "
-            "or tuning.name=lora"
+            f"{run.config.quantization or run.config.tuning.name} holds quantized",
+            "set tuning.init=default, or tuning.name=lora",
         )
 
 
@@ -92,29 +95,31 @@ def quantized_training(run: Run) -> None:
     if run.quantization.bits and run.tuning.trains_everything:
         raise ConfigError(
             f"quantized weights cannot be trained: got tuning.name={run.config.tuning.name} and "
-            f"quantization={run.config.quantization}; set tuning.name=lora, or quantization=none"
+            f"quantization={run.config.quantization}",
+            "set tuning.name=lora, or quantization=none",
         )
 
 
 def sharded_moments(run: Run) -> None:
     if run.optimizer.needs_whole_weights and run.distributed.sharded:
         raise ConfigError(
-            f"{run.config.optimizer.name} needs the rows and columns of whole weights, which this strategy shards: got "
-            f"distributed={run.config.distributed_name}; use distributed=ddp, or optimizer.name=adamw"
+            f"{run.config.optimizer.name} needs the rows and columns of whole weights, which this strategy "
+            f"shards: got distributed={run.config.distributed_name}",
+            "use distributed=ddp, or optimizer.name=adamw",
         )
 
 
 def rising_rate(run: Run) -> None:
     lowest, highest = run.config.schedule.min_lr, run.config.optimizer.lr
     if lowest > highest:
-        raise ConfigError(f"schedule.min_lr is above optimizer.lr: got {lowest:g} and {highest:g}; lower min_lr")
+        raise ConfigError(f"schedule.min_lr is above optimizer.lr: got {lowest:g} and {highest:g}", "lower min_lr")
 
 
 def scalar_head(run: Run) -> None:
     if run.objective.head != "vocabulary":
         raise ConfigError(
-            f"objective {run.config.objective.name} needs a head of one number, which no model is given yet; "
-            "set objective.name=sft or dpo"
+            f"objective {run.config.objective.name} needs a head of one number, which no model is given yet",
+            "set objective.name=sft or dpo",
         )
 
 
@@ -122,7 +127,7 @@ def nothing_held_out(run: Run) -> None:
     if run.config.evaluation.holdout or not (run.config.checkpoint.best or run.config.evaluation.patience):
         return
     wanted = "checkpoint.best" if run.config.checkpoint.best else "evaluation.patience"
-    raise ConfigError(f"{wanted} needs held-out rows: got evaluation.holdout=0; set it to 0.05 for instance")
+    raise ConfigError(f"{wanted} needs held-out rows: got evaluation.holdout=0", "set it to 0.05 for instance")
 
 
 RULES = (

@@ -16,7 +16,10 @@ from xtune.distributed.parallel import Distributed
 from xtune.encoding.encoder import Encoder, Recipe
 from xtune.errors import DataError
 from xtune.mappers.bind import Mapper, bind_mapper, recognise
-from xtune.models.load import load_config_file, load_model, load_on_cpu, load_tokenizer, pick_dtype, refuse_absent
+from xtune.models.config_file import load_config_file
+from xtune.models.device import pick_dtype
+from xtune.models.load import load_model, load_on_cpu, load_tokenizer
+from xtune.models.place import refuse_absent
 from xtune.models.spec import ModelSpec
 from xtune.models.vocabulary import embedding_rows
 from xtune.objectives.objective import Objective
@@ -150,7 +153,8 @@ class Run:
             if name == "preference" and entry.options.get("take") != "chosen" and self.objective.takes is Conversation:
                 raise DataError(
                     f"data {entry.path} holds preference pairs, by its columns, and the objective trains on "
-                    "conversations; set objective.name=dpo, or options take=chosen to train on the chosen answers"
+                    "conversations",
+                    "set objective.name=dpo, or options take=chosen to train on the chosen answers",
                 )
             log.info("%s: mapper %s, by its columns", source.name, name)
         return bind_mapper(name, entry.options, self.components.mappers)

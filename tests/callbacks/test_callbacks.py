@@ -109,7 +109,7 @@ def test_smoothing_is_unbiased_at_its_start():
 
 
 def test_visualizers_by_name(tmp_path):
-    with pytest.raises(UnknownName, match="unknown visualizer: got 'TensorboardBackend'; did you mean Tensorboard"):
+    with pytest.raises(UnknownName, match="unknown visualizer: got `TensorboardBackend`; did you mean Tensorboard"):
         Visualizer(backend="TensorboardBackend").check()
     evaluation = {"holdout": 0.2, "every": 4}
     config = tiny_config(visualizers=["LocalVisBackend", "TensorboardVisBackend"], evaluation=evaluation)

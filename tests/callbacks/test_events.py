@@ -118,7 +118,7 @@ def test_what_the_machine_lacks_is_said_before_anything_is_loaded(tmp_path, monk
     monkeypatch.setattr(Watched, "tokenizer", property(lambda self: loaded.append("tokenizer")))
     monkeypatch.setattr(Watched, "open_data", lambda self: loaded.append("data"))
     lacking = find_callbacks(tiny_config(visualizers=["NoVisBackend"]), components([]).callbacks)
-    with pytest.raises(UnknownName, match="unknown visualizer: got 'NoVisBackend'"):
+    with pytest.raises(UnknownName, match="unknown visualizer: got `NoVisBackend`"):
         run_with(*lacking, folder=tmp_path)
     assert loaded == []
 
@@ -156,7 +156,7 @@ def test_a_run_has_what_the_config_names_beside_what_every_run_has():
 @pytest.mark.parametrize(
     ("setting", "error", "told"),
     [
-        ({"name": "recoder"}, UnknownName, "unknown callback: got 'recoder'; did you mean recorder"),
+        ({"name": "recoder"}, UnknownName, "unknown callback: got `recoder`; did you mean recorder"),
         ({"name": "recorder", "shuot": True}, ConfigError, "shuot"),
         ({"name": "recorder", "shout": "loud"}, ConfigError, "callbacks recorder"),
     ],

@@ -133,7 +133,8 @@ def test_strategies(configs: dict[str, dict[str, Any]]) -> None:
         if name.model == "mistral_7b":
             shape = (64, 16, 0.05, "all-linear")
         if name.model == "starcoder":
-            lr, weight_decay, shape = 1e-4, 0.05, (16, 32, 0.05, ["c_proj", "c_attn", "q_attn"])
+            # XTuner names q_attn too, which no layer of this model has
+            lr, weight_decay, shape = 1e-4, 0.05, (16, 32, 0.05, ["c_proj", "c_attn"])
         assert (optimizer["lr"], optimizer["weight_decay"]) == (lr, weight_decay), text
         assert (tuple(optimizer["betas"]), optimizer["max_grad_norm"]) == ((0.9, 0.999), 1)
         if name.tuning == "full":

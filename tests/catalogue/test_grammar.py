@@ -82,12 +82,12 @@ def test_variants_and_examples_compose_for_every_model(name: str) -> None:
         *(
             (
                 f"qwen2_7b_full_alpaca{end}",
-                f"unknown config: got 'qwen2_7b_full_alpaca{end}'; did you mean qwen2_7b_full_alpaca_e3?",
+                f"unknown config: got `qwen2_7b_full_alpaca{end}`; did you mean qwen2_7b_full_alpaca_e3?",
             )
             for end in ("", "_e0", "_e03", "_e3_gpu9", "_e1000000")
         ),
-        ("deepspeed_zero4", "unknown config: got 'deepspeed_zero4'; did you mean deepspeed_zero"),
-        ("something_else", "unknown config: got 'something_else'; none of the 18"),
+        ("deepspeed_zero4", "unknown config: got `deepspeed_zero4`; did you mean deepspeed_zero"),
+        ("something_else", "unknown config: got `something_else`; none of the 18"),
     ],
 )
 def test_what_is_not_known_is_named_with_what_is_nearest(text: str, message: str) -> None:

@@ -98,5 +98,5 @@ def test_a_whole_model(name: str) -> None:
 def test_a_plugin_may_give_the_number_alone() -> None:
     facts = {"path": "a/b", "family": "f", "template": "default", "context": 2048, "licence": "MIT"}
     assert ModelSpec(**facts, parameters=7).parameters == 7  # type: ignore[arg-type]
-    with pytest.raises(ModelError, match=r"^model a/b has neither config nor parameters: give one of them$"):
+    with pytest.raises(ModelError, match=r"^model a/b has neither config nor parameters; give it one of them$"):
         ModelSpec(**facts)  # type: ignore[arg-type]

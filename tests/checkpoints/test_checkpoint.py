@@ -106,7 +106,7 @@ def test_a_run_goes_on_from_before_the_damage(work_dir, finished, caplog):
 
 
 def test_none_that_is_good(tmp_path):
-    with pytest.raises(CheckpointError, match="there is no good checkpoint: got .*; give a work dir"):
+    with pytest.raises(CheckpointError, match="there is no good checkpoint: got `.*`; give a work dir"):
         find_checkpoint(tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(tmp_path, monkeypatch, c
 
 
 def test_a_file_that_may_not_grow_is_one_line_at_the_end(tmp_path):
-    """The system's own limit on a file's size stands in for a full disk."""
+    """The system's own limit on a file's size replaces a full disk."""
     run(tmp_path, train={"max_steps": 3})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -218,7 +218,7 @@ def test_another_model_and_another_kind(work_dir):
     with pytest.raises(CheckpointError, match=r"is of another model: .* is \[32, 4\] there and \[48, 4\] here"):
         tiny = TinyRun(tiny_config(LORA), model_options={"hidden_size": 48, "head_dim": 8})
         train_run(tiny, work_dir, "auto")
-    from xtune.checkpoints.save import load_weights
+    from xtune.checkpoints.load import load_weights
 
     with pytest.raises(CheckpointError, match="holds an adapter: this run trains a whole model"):
         load_weights(TinyRun(tiny_config()).load_model(), work_dir / "checkpoints" / "step_8")

@@ -110,7 +110,7 @@ def test_a_lock_that_another_has(number, tmp_path, monkeypatch):
 
 @contextmanager
 def files_of_at_most(size):
-    """The system's own limit on a file's size stands in for a full disk."""
+    """The system's own limit on a file's size replaces a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

@@ -38,5 +38,5 @@ def test_what_goes_wrong_is_raised(monkeypatch):
 
 def test_what_is_no_text_is_refused(monkeypatch):
     piped(monkeypatch, b"\xd1\x00\xff\n")
-    with pytest.raises(DataError, match="questions should be UTF-8 text: got byte 0xd1; check what is piped in"):
+    with pytest.raises(DataError, match="questions should be UTF-8 text: got `byte 0xd1`; check what is piped in"):
         talk(Parrot())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+from hints import joined
 
 from xtune.cli import main
 
@@ -17,7 +18,7 @@ def lines(folder: Path, *rows: object) -> str:
 
 def checked(capsys: pytest.CaptureFixture, *args: str) -> tuple[int, str, str]:
     code = main(["check-custom-dataset", *args])
-    out, err = capsys.readouterr()
+    out, err = map(joined, capsys.readouterr())
     return code, out, err
 
 
@@ -54,9 +55,9 @@ def test_the_first_ten_bad_rows_are_listed_with_reasons(tmp_path: Path, capsys: 
     assert code == 2
     head, listed = out.split("bad, the first 10:\n")
     assert "bad            21\n" in head and "rows           22\n" in head
-    assert listed.splitlines()[0].startswith("  x.jsonl, line 2: the JSON is broken or cut off: got ")
+    assert listed.splitlines()[0].startswith("  x.jsonl, line 2: the JSON is broken or truncated: got ")
     assert listed.splitlines()[1] == (
-        "  x.jsonl, line 3: column 'messages' should be a list: got a number, 0; choose another column or mapper"
+        "  x.jsonl, line 3: column `messages` should be a list: got a number, 0; choose another column or mapper"
     )
     assert len(listed.splitlines()) == 10
 
@@ -64,7 +65,7 @@ def test_the_first_ten_bad_rows_are_listed_with_reasons(tmp_path: Path, capsys: 
 def test_a_file_that_breaks_off_is_checked_up_to_there(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "x.json").write_text('[{"text": "a"}, {"text": "b"')
     code, out, _ = checked(capsys, str(tmp_path / "x.json"))
-    assert code == 2 and "conversations  1\n" in out and "  x.json, row 2: the JSON is broken or cut off" in out
+    assert code == 2 and "conversations  1\n" in out and "  x.json, row 2: the JSON is broken or truncated" in out
 
 
 def test_sheet_and_options(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -77,37 +78,40 @@ def test_sheet_and_options(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     arguments = ["--mapper", "medical", "--sheet", "数据", "--options"]
     assert checked(capsys, file, *arguments, "question=问题", "answer=回答")[0] == 0
     code, _, err = checked(capsys, file, *arguments, "qestion=问题")
-    assert code == 2 and err == "xtune: error: mapper medical has no option 'qestion'; did you mean question?\n"
+    assert code == 2 and err == "xtune: error: mapper medical has no option `qestion`; did you mean question?\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mapper", "alpaka"], "unknown mapper: got 'alpaka'; did you mean alpaca"),
+        (["--mapper", "alpaka"], "unknown mapper: got `alpaka`; did you mean alpaca"),
         (
             ["--mapper", "pretrain", "--options", "column=[a,b]"],
-            "mapper pretrain, option column, should be text: got ['a', 'b']; give one value",
+            "mapper pretrain, option column, should be text: got `['a', 'b']`; give one value",
         ),
-        (["--sheet", "Main"], "x.jsonl has no sheets: got sheet 'Main'"),
-        (["--limit", "0"], "--limit should be at least 1: got 0; leave it out to check all rows"),
+        (["--sheet", "Main"], "x.jsonl has no sheets: got sheet `Main`"),
+        (["--limit", "0"], "--limit should be at least 1: got `0`; leave it out to check all rows"),
     ],
 )
 def test_mistakes_are_one_line(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     code, out, err = checked(capsys, lines(tmp_path, {"text": "a"}), *arguments)
-    assert code == 2 and message in err and err.count("\n") == 1 and not out
+    assert code == 2 and message in err and err.count("\n") == 1 + err.count("\nhint: ") and not out
 
 
 def test_a_mapper_that_gives_something_else(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     code, out, _ = checked(capsys, lines(tmp_path, {"text": "a"}), "--mapper", "json:dumps")
     assert code == 2
-    assert "  x.jsonl, line 1: mapper dumps gives no conversation: got str; choose a mapper that does\n" in out
+    assert (
+        "  x.jsonl, line 1: mapper dumps gives no conversation: got str; return an "
+        "xtune.Conversation or xtune.Preference from it\n"
+    ) in out
 
 
 def test_a_file_of_unreadable_rows_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     code, out, err = checked(capsys, lines(tmp_path, "{", "["))
-    assert code == 2 and err.startswith("xtune: error: x.jsonl, line 1: the JSON is broken or cut off") and not out
+    assert code == 2 and err.startswith("xtune: error: x.jsonl, line 1: the JSON is broken or truncated") and not out
 
 
 def test_real_files(shared: Path, capsys: pytest.CaptureFixture) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from hints import joined
 
 from xtune.cli import main
 
@@ -45,4 +46,4 @@ def test_without_data_of_its_own_it_asks_for_some(
     command, *others = words
     assert main([command, NAMES[1], "--model", str(tiny_model), *others]) == 2
     told = "the config's data has no path: got only mapper `openai`; pass --data FILE [--mapper NAME]\n"
-    assert capsys.readouterr().err.endswith(told)
+    assert joined(capsys.readouterr().err).endswith(told)

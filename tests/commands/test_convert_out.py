@@ -10,7 +10,7 @@ def test_a_checkpoint_is_not_replaced_by_its_adapter(out, tmp_path, monkeypatch,
     (tmp_path / "here/run/checkpoints/step_1").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     assert main(["convert", "pth_to_hf", "any", "run/checkpoints/step_1", out, "--force"]) == 2
-    assert f"OUT would take the place of what is needed: got {out}, which holds " in capsys.readouterr().err
+    assert f"OUT would take the place of what is needed: got `{out}`, which holds " in capsys.readouterr().err
     assert (tmp_path / "here/run/checkpoints/step_1").is_dir()
 
 

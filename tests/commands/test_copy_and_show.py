@@ -35,7 +35,10 @@ def test_a_file_that_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixtur
     copy = tmp_path / f"{NAME}.py"
     copy.write_text("mine")
     assert main(["copy-cfg", NAME, str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"xtune: error: {copy} exists; give another folder, or --force to overwrite it\n"
+    assert (
+        capsys.readouterr().err
+        == f"xtune: error: {copy} exists\nhint: give another folder, or --force to overwrite it\n"
+    )
     assert copy.read_text() == "mine"
     assert main(["copy-cfg", NAME, str(tmp_path), "--force"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == [f"{NAME}.py"]
@@ -46,7 +49,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["copy-cfg", NAME, str(tmp_path / "file" / "folder")]) == 2
     message = capsys.readouterr().err
     assert message.startswith(f"xtune: error: {tmp_path}/file/folder/{NAME}.py cannot be written: ")
-    assert message.endswith("; give another folder\n")
+    assert message.endswith("\nhint: give another folder\n")
 
 
 def test_a_copy_of_an_inheriting_file_stands_alone(tmp_path: Path) -> None:
@@ -82,7 +85,7 @@ def test_show_cfg_prints_a_config_file(tmp_path: Path, capsys: pytest.CaptureFix
 def test_an_unknown_name_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["copy-cfg", "internlm_7b_qlora_oasst1", "."]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("xtune: error: unknown config: got 'internlm_7b_qlora_oasst1'; did you mean ")
+    assert message.startswith("xtune: error: unknown config: got `internlm_7b_qlora_oasst1`\nhint: did you mean ")
     assert "internlm_7b_qlora_oasst1_e3" in message
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from hints import joined
 
 from xtune import list_configs, load_config
 from xtune.cli import main
@@ -26,8 +27,8 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.count("\n") == 1
-    return err.removeprefix("xtune: error: ").rstrip("\n")
+    assert err.count("\n") == 2
+    return joined(err).removeprefix("xtune: error: ").rstrip("\n")
 
 
 def test_list_cfg(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,11 +80,13 @@ def test_nothing_found(capsys: pytest.CaptureFixture[str]) -> None:
     assert complaint(capsys, "list-cfg", "-p", "xyz", "--tuning", "full") == (
         "no config matches: got xyz, full; see xtune list-cfg, xtune list-models"
     )
-    assert complaint(capsys, "list-models", "-p", "xyz") == "no model matches: got xyz; xtune list-models lists all"
+    assert complaint(capsys, "list-models", "-p", "xyz") == "no model matches: got `xyz`; xtune list-models lists all"
     assert complaint(capsys, "list-templates", "-p", "xyz") == (
-        "no template matches: got xyz; xtune list-templates lists all"
+        "no template matches: got `xyz`; xtune list-templates lists all"
     )
-    assert complaint(capsys, "list-mappers", "-p", "xyz") == "no mapper matches: got xyz; xtune list-mappers lists all"
+    assert (
+        complaint(capsys, "list-mappers", "-p", "xyz") == "no mapper matches: got `xyz`; xtune list-mappers lists all"
+    )
 
 
 def test_list_models(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +107,7 @@ def test_sizes_are_short() -> None:
     assert [tokens(n) for n in (2048, 131072, 200_000)] == ["2K", "128K", "200k"]
 
 
-def test_list_templates_marks_what_is_learnt(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_templates_marks_what_is_trained(capsys: pytest.CaptureFixture[str]) -> None:
     shown = "\n".join(lines(capsys, "list-templates", "-p", "internlm2_chat"))
     assert "<|im_start|>assistant\n    [[Hi!<|im_end|>]]" in shown
 

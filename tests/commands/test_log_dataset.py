@@ -1,4 +1,4 @@
-"""log-dataset shows the stored samples: their text, what is learnt of it, and the account of all rows."""
+"""log-dataset shows the stored samples: their text, what is trained on of it, and the account of all rows."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_terminal_shows_rows_and_report(arguments: list[str], capsys: pytest
     assert "rows.json, row 1 " in printed and "rows.json, row 20 " in printed and "rows.json, row 2 " not in printed
     assert "<|im_start|>assistant\nanswer 中文 0<|im_end|>" in printed
     assert re.search(r"rows read +40", printed) and re.search(r"dropped: empty +1 +rows.json, row 40", printed)
-    assert "packs of 256" in printed and "learnt control token" in printed
+    assert "packs of 256" in printed and "control token that is trained on" in re.sub(r"\s+", " ", printed)
 
 
 def test_the_page_holds_the_same_and_needs_nothing_else(
@@ -68,7 +68,7 @@ def test_the_page_holds_the_same_and_needs_nothing_else(
     html = page.read_text(encoding="utf-8")
     assert f"39 rows written to {page}" in capsys.readouterr().out.replace("\n", "")
     assert html.count('<article class="card sample">') == 39
-    assert '<span class="learnt">answer 中文 0</span><span class="control learnt">&lt;|im_end|&gt;</span>' in html
+    assert '<span class="trained">answer 中文 0</span><span class="control trained">&lt;|im_end|&gt;</span>' in html
     assert "&lt;b&gt;question&lt;/b&gt;" in html and "<b>question" not in html
     assert "dropped: empty" in html and "<svg" in html and "of 40 rows trained on" in html
     assert not re.search(r"(src|href)=|https?:", html)

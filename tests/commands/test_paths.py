@@ -90,5 +90,5 @@ def test_any_name_is_taken_or_refused_in_one_line(place, capfd, words, kind):
     out, err = capfd.readouterr()
     assert code in (0, 2) and (code == 0 or out or err)
     errors = [line for line in err.splitlines() if line.startswith("xtune: error: ")]
-    assert len(errors) == (code == 2 and not out.endswith("to mend\n")) and "Traceback" not in err
+    assert len(errors) == (code == 2 and not out.endswith("to correct\n")) and "Traceback" not in err
     assert all(len(line) < 25_000 for line in (out + err).splitlines())

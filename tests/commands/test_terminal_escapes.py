@@ -107,7 +107,7 @@ def test_a_command_prints_no_escape_of_others(place, capfd, monkeypatch, command
     assert HIDDEN.findall(out + err) == []
     assert out or err
     if code == 2 and err:
-        assert err.startswith("xtune: error: ") and err.count("\n") == 1
+        assert err.startswith("xtune: error: ") and err.count("\n") == 1 + err.count("\nhint: ")
 
 
 def test_what_was_hidden_is_shown_and_the_rest_stays(place, capfd):

@@ -34,7 +34,7 @@ def test_values(text, value):
 
 def test_pairs_split_at_the_first_equals_sign():
     assert parse_overrides(["a.b=x=y", "c=1"]) == {"a.b": "x=y", "c": 1}
-    with pytest.raises(ConfigError, match="given as KEY=VALUE: got 'optimizer.lr'"):
+    with pytest.raises(ConfigError, match="given as KEY=VALUE: got `optimizer.lr`"):
         parse_overrides(["optimizer.lr"])
 
 
@@ -50,7 +50,7 @@ def test_overrides_leave_the_original_alone():
 
 def test_a_path_that_leads_nowhere_is_refused():
     config = {"data": [{"path": "a"}], "template": "chatml"}
-    with pytest.raises(ConfigError, match=r"the list there has 1 entries, numbered from 0: got '1'"):
+    with pytest.raises(ConfigError, match=r"the list there has 1 entries, numbered from 0: got `1`"):
         apply_overrides(config, {"data.1.path": "c"})
-    with pytest.raises(ConfigError, match="'template' is a value, not a section: got 'chatml'"):
+    with pytest.raises(ConfigError, match="`template` is a value, not a section: got `chatml`"):
         apply_overrides(config, {"template.name": "x"})

@@ -10,7 +10,7 @@ from xtune.errors import DataError
 
 def question(row: dict[str, Any]) -> Conversation:
     if "q" not in row:
-        raise DataError(f"column 'q' is missing: got columns {', '.join(row)}; choose another mapper")
+        raise DataError(f"column `q` is missing: got columns {', '.join(row)}; choose another mapper")
     if not row["q"]:
         return Conversation(())
     return Conversation((Turn("user", row["q"]), Turn("assistant", row["a"], row.get("learn"))))

@@ -59,11 +59,11 @@ def loss_and_gradients(model: LlamaForCausalLM, batches: list[Batch]) -> tuple[f
 
 
 def same(model: LlamaForCausalLM, one: list[Batch], other: list[Batch]) -> None:
-    learnt = sum(batch.trained for batch in one)
-    assert learnt == sum(batch.trained for batch in other) > 0
+    trained = sum(batch.trained for batch in one)
+    assert trained == sum(batch.trained for batch in other) > 0
     (loss, gradients), (other_loss, other_gradients) = (loss_and_gradients(model, side) for side in (one, other))
-    assert loss / learnt == pytest.approx(other_loss / learnt, abs=1e-5)
-    torch.testing.assert_close(gradients / learnt, other_gradients / learnt, atol=1e-5, rtol=1e-5)
+    assert loss / trained == pytest.approx(other_loss / trained, abs=1e-5)
+    torch.testing.assert_close(gradients / trained, other_gradients / trained, atol=1e-5, rtol=1e-5)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,4 +1,4 @@
-"""Every row read is trained on, held out or dropped for a reason that is told; what is stored is what was encoded."""
+"""Every row read is trained on, held out or dropped for a reported reason; what is stored is what was encoded."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_samples_are_stored_as_they_were_encoded(run: Callable[..., Prepared], e
         assert pack.ids.dtype == pack.labels.dtype == pack.lengths.dtype == np.int32
         assert pack.lengths.tolist() == [len(encoded.ids)]
     assert prepared.report.tokens == sum(len(encoded.ids) for encoded in expected)
-    assert prepared.report.learnt == sum(int((encoded.labels != IGNORE).sum()) for encoded in expected)
+    assert prepared.report.trained_tokens == sum(int((encoded.labels != IGNORE).sum()) for encoded in expected)
 
 
 def test_packed_and_unpacked_hold_the_same_samples(run: Callable[..., Prepared]) -> None:
@@ -69,7 +69,7 @@ def test_every_row_is_accounted_for_with_reason_and_place(run: Callable[..., Pre
         '{"q": "half a li',
         {"question": "other column"},
         {"q": "", "a": "an answer to nothing"},
-        {"q": "not learnt", "a": "x", "learn": False},
+        {"q": "not trained on", "a": "x", "learn": False},
         {"q": "far too long " * 9, "a": "x"},
         {"q": "\ud800 half a pair", "a": "x"},
         {"q": 7, "a": "x"},
@@ -78,18 +78,18 @@ def test_every_row_is_accounted_for_with_reason_and_place(run: Callable[..., Pre
     report = prepared.report
     assert (report.read, report.trained, report.held_out) == (9, 2, 0) and balanced(report)
     assert report.dropped == {
-        "the JSON is broken or cut off": 1,
-        "column 'q' is missing": 1,
+        "the JSON is broken or truncated": 1,
+        "column `q` is missing": 1,
         "empty": 1,
         "nothing to learn": 1,
         "too long": 1,
         "a turn's text is not well-formed Unicode": 2,
     }
-    assert report.examples["column 'q' is missing"] == [
-        "rows.jsonl, line 3: column 'q' is missing: got columns question; choose another mapper"
+    assert report.examples["column `q` is missing"] == [
+        "rows.jsonl, line 3: column `q` is missing: got columns question; choose another mapper"
     ]
     assert report.examples["too long"] == ["rows.jsonl, line 6"]
-    assert report.examples["the JSON is broken or cut off"][0].startswith("rows.jsonl, line 2: the JSON is broken")
+    assert report.examples["the JSON is broken or truncated"][0].startswith("rows.jsonl, line 2: the JSON is broken")
 
 
 def test_a_mapper_that_fails_or_gives_something_else_spoils_the_row(run: Callable[..., Prepared]) -> None:
@@ -104,10 +104,10 @@ def test_a_mapper_that_fails_or_gives_something_else_spoils_the_row(run: Callabl
 def test_a_wrong_mapper_is_told_at_once(run: Callable[..., Prepared]) -> None:
     wrong = {"question": "x"}
     with pytest.raises(
-        DataError, match=r"line 1: column 'q' is missing: got columns question; .* \(the first 20 rows fail"
+        DataError, match=r"line 1: column `q` is missing: got columns question \(the first 20 rows fail"
     ):
         run(*[wrong] * 20, row(1))
-    with pytest.raises(DataError, match=r"line 1: column 'q' is missing.* \(all rows fail: is it the right mapper\?\)"):
+    with pytest.raises(DataError, match=r"line 1: column `q` is missing.* \(all rows fail\); choose the mapper"):
         run(wrong, wrong)
     assert run(*[wrong] * 19, row(1)).report.trained == 1
 
@@ -190,7 +190,7 @@ def test_no_row_left_is_an_error_with_the_reasons(run: Callable[..., Prepared]) 
 
 
 def test_too_long_stops_where_the_policy_is_error(run: Callable[..., Prepared]) -> None:
-    with pytest.raises(DataError, match=r"rows.jsonl, line 2: .*max_length: got \d+"):
+    with pytest.raises(DataError, match=r"rows.jsonl, line 2: .*max_length: got `\d+`"):
         run(row(1), {"q": "far too long " * 9, "a": "x"}, too_long="error")
 
 
@@ -306,7 +306,7 @@ def test_reports_go_through_json_and_print(run: Callable[..., Prepared]) -> None
 def test_reasons_without_end_are_counted_together() -> None:
     report = Report()
     for number in range(100):
-        report.drop_for(DataError(f"reason {number}: got x; mend it"), "place")
+        report.drop_for(DataError(f"reason {number}: got `x`; mend it"), "place")
     assert len(report.dropped) == REASONS + 1 and report.dropped[OTHER] == 100 - REASONS
 
 
@@ -330,7 +330,7 @@ def test_writing_and_opening_samples_does_not_import_pandas(tmp_path: Path) -> N
     pytest.importorskip("pandas")
     program = (
         "import sys; import numpy as np; from pathlib import Path\n"
-        "from xtune.data.dataset import SampleWriter, Samples\n"
+        "from xtune.data.samples import SampleWriter, Samples\n"
         "file, ids = Path(sys.argv[1]), np.arange(3, dtype=np.int32)\n"
         "with SampleWriter(file) as writer: writer.write([(ids, ids)], ['row 一'])\n"
         "print(Samples(file).where(0), Samples(file)[0][1].tolist(), 'pandas' in sys.modules)"

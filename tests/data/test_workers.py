@@ -18,9 +18,9 @@ import pytest
 from questions import question, row
 
 from xtune.conversation import Conversation
-from xtune.data.dataset import SampleWriter
 from xtune.data.feed import BATCH, Feed, Mapped
 from xtune.data.prepare import Prepared, prepare
+from xtune.data.samples import SampleWriter
 from xtune.data.workers import encode_all
 from xtune.encoding.encoder import Encoder
 from xtune.errors import DataError

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from xtune.distributed import DISTRIBUTED, ZERO, Single
-from xtune.distributed.deepspeed import DeepSpeed, read_settings, reconcile
+from xtune.distributed.deepspeed import DeepSpeed
+from xtune.distributed.deepspeed_file import read_settings, reconcile
 from xtune.distributed.parallel import StepSettings
 from xtune.errors import ConfigError
 
@@ -65,5 +66,5 @@ def test_one_process_cannot_be_several(monkeypatch):
     from xtune.dist import ranks
 
     monkeypatch.setattr(ranks, "world_size", lambda: 2)
-    with pytest.raises(ConfigError, match="distributed=single runs one process: got 2; choose ddp, fsdp"):
+    with pytest.raises(ConfigError, match="distributed=single runs one process: got `2`; choose ddp, fsdp"):
         Single().start(None, None, STEP)

@@ -12,6 +12,7 @@ from pages import PAGES, ROOT
 
 from xtune.commands import components
 from xtune.errors import UnknownName
+from xtune.foreign import ANOTHER
 
 sys.path.append(str(ROOT / "tools"))
 from error_causes import CAUSES, group_of
@@ -37,11 +38,16 @@ def test_every_file_that_raises_an_error_belongs_to_a_group_of_causes():
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ('raise ConfigError(f"got {x!r}; mend {y}")', ["got …; mend …"]),
-        ('def f(e):\n    return DataError("a" "b")', ["ab"]),
-        ("raise ModelError(str(error))", ["…"]),
-        ('def why():\n    return "because"\nraise DataError(why())', ["because"]),
-        ('raise failure(name, f"lacks {x}")', ["plugin … lacks …"]),
+        ('raise ConfigError(f"got `{x!r}`", f"set {y}")', [("got `…`", "set …")]),
+        ('def f(e):\n    return DataError("a" "b")', [("ab", "")]),
+        ("raise ModelError(str(error))", [("…", "")]),
+        ('def why():\n    return "because"\nraise DataError(why())', [("because", "")]),
+        ('def why():\n    return f"got `{x}`", "do y"\nraise DataError(*why())', [("got `…`", "do y")]),
+        ('AGAIN = "do it"\nraise error("a", AGAIN)', [("a", "do it")]),
+        ('from xtune.foreign import ANOTHER\nraise error("a", ANOTHER)', [("a", ANOTHER)]),
+        ('raise failure(name, f"lacks {x}", "add it")', [("plugin … lacks …", "add it")]),
+        ('with foreign(f"{x} is lost", DataError, "find it"):\n    pass', [("… is lost: …", "find it")]),
+        ('read_json(path, what="map", error=DataError)', [("map `…`: …", ANOTHER)]),
         ('raise ValueError("no error of ours")', []),
     ],
 )
@@ -61,7 +67,8 @@ def test_every_raise_of_an_error_is_found():
 
 
 def test_troubleshooting_quotes_lines_that_there_are():
-    told = " | ".join(text for path in modules() for text in messages(path)) + str(UnknownName("config", "", []))
+    told = " | ".join(message.fact for path in modules() for message in messages(path))
+    told += str(UnknownName("config", "", []))
     page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     quoted = re.findall(r"^\| `([^`]+)`", page, re.MULTILINE)
     assert len(quoted) > 8

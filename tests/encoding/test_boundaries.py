@@ -1,4 +1,4 @@
-"""Where learnt runs stand among the ids: found by the template's words, by offsets and by decoding, always the same."""
+"""Where trained runs stand among the ids: found by the template's words, by offsets and by decoding, all the same."""
 
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers

@@ -1,4 +1,4 @@
-"""Which ids are learnt, template by template: written by hand, what is learnt between ⟦ and ⟧."""
+"""Which ids are trained on, template by template: written by hand, what is trained on between ⟦ and ⟧."""
 
 import pytest
 from readable import marked
@@ -49,7 +49,7 @@ SMOLLM3 = (
     "<|im_start|>user\nu2<|im_end|>\n<|im_start|>assistant\n{empty}⟦a2<|im_end|>⟧\n"
 )
 
-LEARNT = {
+TRAINED = {
     "default": "<BOS><|System|>:S\n<|User|>:u1\n<|Bot|>:⟦a1<EOS>⟧\n<BOS><|User|>:u2\n<|Bot|>:⟦a2<EOS>⟧\n",
     "chatml": IM,
     "smollm2": IM,
@@ -122,13 +122,13 @@ LEARNT = {
 
 
 def test_every_template_is_here(templates):
-    assert set(LEARNT) == set(templates)
+    assert set(TRAINED) == set(templates)
 
 
-@pytest.mark.parametrize("name", LEARNT)
-def test_answers_and_their_end_tokens_are_learnt(name, readable, templates):
+@pytest.mark.parametrize("name", TRAINED)
+def test_answers_and_their_end_tokens_are_trained(name, readable, templates):
     # in the readable tokenizer all names are control tokens, in a text too; the template's own are what counts
-    assert marked(encode(Conversation(TURNS), templates[name], readable), readable) == LEARNT[name]
+    assert marked(encode(Conversation(TURNS), templates[name], readable), readable) == TRAINED[name]
 
 
 def chatml(turns, readable, **options):
@@ -157,22 +157,22 @@ def test_a_turn_decides_for_itself(readable):
 
 
 def test_an_answer_without_its_reasoning_is_context(readable):
-    """Qwen3 does not see the reasoning of answers that lie back; it would not have written them as they stand there."""
+    """Qwen3 does not see the reasoning of earlier answers; it would not have written them as they stand there."""
     first = Turn("assistant", "<think>\nr1\n</think>\n\na1")
     last = Turn("assistant", "<think>\nr2\n</think>\n\na2")
     turns = (*TURNS[:2], first, TURNS[3], last)
     wanted = IM.replace("⟦a1<|im_end|>⟧", "a1<|im_end|>").replace("⟦a2", "⟦<think>\nr2\n</think>\n\na2")
     assert marked(encode(Conversation(turns), "qwen3_chat", readable), readable) == wanted
     turns = (*TURNS[:2], Turn("assistant", first.text, learn=True), TURNS[3], last)
-    learnt = marked(encode(Conversation(turns), "qwen3_chat", readable), readable)
-    assert learnt == wanted.replace("a1<|im_end|>", "⟦a1<|im_end|>⟧")
+    trained = marked(encode(Conversation(turns), "qwen3_chat", readable), readable)
+    assert trained == wanted.replace("a1<|im_end|>", "⟦a1<|im_end|>⟧")
 
 
 @pytest.mark.parametrize(
     "texts", [("a1", "a2"), ("<think>\nr\n</think>\n\na1", "a2"), ("a1", "<think>\nr\n</think>\n\na2")]
 )
 def test_an_answer_is_learnt_as_the_vendors_template_writes_the_last_one(texts, vendors):
-    """What Qwen3's own template writes after its prompt, for each answer as the last one: nothing else is learnt."""
+    """What Qwen3's own template writes after its prompt, for each answer as the last one, and nothing else."""
     tokenizer = vendors("qwen3")
     turns = [turn for text in texts for turn in (Turn("user", "u"), Turn("assistant", text))]
     messages = [{"role": turn.role, "content": turn.text} for turn in turns]
@@ -211,8 +211,8 @@ def test_tool_turns(readable):
     assert tokens.count("<tool_call>") == 1  # the assistant's; the tool's own text stays text
 
 
-def test_a_question_that_says_what_ends_answers_is_not_learnt(readable):
-    """Where the next question's beginning ends an answer, that is learnt, if the template wrote it."""
+def test_a_question_that_says_what_ends_answers_is_not_trained(readable):
+    """Where the next question's beginning ends an answer, that is trained on, if the template wrote it."""
     turns = (Turn("user", "q"), Turn("assistant", "a"), Turn("user", "\n"), Turn("assistant", "b"))
     for user, wanted in (("{text}", "qA⟦a⟧\nA⟦b\n⟧"), ("\n{text}", "\nqA⟦a\n⟧\nA⟦b\n⟧")):
         template = ChatTemplate(user=user, assistant="A", end="\n", end_in_history=False)
@@ -245,14 +245,14 @@ def test_real_ids(smollm2):
     assert sample.labels == [-100] * 16 + [38634, 2] + [-100] * 11 + [10407, 2, -100]
 
 
-def test_a_token_that_stands_across_the_boundary_is_not_learnt(smollm2):
+def test_a_token_that_stands_across_the_boundary_is_not_trained(smollm2):
     """The prompt ends with a new line; where it is one token with the answer's first, that token is the prompt's."""
     sample = encode(Conversation((Turn("user", "x"), Turn("assistant", "\n\nfine"))), "chatml", smollm2)
     assert smollm2.convert_ids_to_tokens(sample.ids)[-5:] == ["ĊĊ", "Ċ", "fine", "<|im_end|>", "Ċ"]
     assert [label != -100 for label in sample.labels[-5:]] == [False, True, True, True, False]
 
 
-def test_a_token_across_two_learnt_texts_is_learnt(smollm2):
+def test_a_token_across_two_learnt_texts_is_trained(smollm2):
     """The template's space and the answer's first word are one token, as are the answer's last letter and the end."""
     template = ChatTemplate(user="Q {text} A", assistant="", answer=" {text}", end="ish")
     sample = encode(Conversation((Turn("user", "x"), Turn("assistant", "I am redd"))), template, smollm2)
@@ -276,11 +276,11 @@ PAIRS = [
 
 @pytest.mark.parametrize(("folder", "name"), PAIRS)
 def test_what_a_real_tokenizer_learns_is_the_learnt_text(vendors, templates, folder, name):
-    """Learnt ids spell exactly the learnt spans: no word at an edge is lost, and none of the prompt's is learnt."""
+    """Trained ids spell exactly the trained spans: no word at an edge is lost; none of the prompt is among them."""
     tokenizer = vendors(folder)
     conversation = Conversation((Turn("user", "Who are you? 你是谁"), Turn("assistant", "I am 小明.")))
-    learnt = [span.text for span in render(conversation, templates[name]) if span.learn]
-    wanted = "".join(tokenizer.eos_token if text == "{eos}" else text for text in learnt)
+    trained = [span.text for span in render(conversation, templates[name]) if span.learn]
+    wanted = "".join(tokenizer.eos_token if text == "{eos}" else text for text in trained)
     labels = [label for label in encode(conversation, templates[name], tokenizer).labels if label != -100]
     assert tokenizer.decode(labels).strip() == wanted.strip()
 

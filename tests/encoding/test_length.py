@@ -49,7 +49,7 @@ def test_a_question_without_an_answer_is_dropped_with_its_answer(readable):
     assert outcome(readable, asked, max_length=9) == [("Q1\nA⟦a<EOS>⟧\n", "shortened")]
 
 
-def test_the_last_answer_kept_is_learnt(readable):
+def test_the_last_answer_kept_is_trained(readable):
     long = conversation("1", "a", "2", "b", "3", "c")
     shortened = ("Q1\nAa<EOS>\nQ2\nA⟦b<EOS>⟧\n", "shortened")
     assert outcome(readable, long, max_length=14, learn="last") == [shortened]
@@ -65,7 +65,7 @@ def test_error(readable):
     with pytest.raises(DataError) as error:
         outcome(readable, conversation("1", "abcdef"), max_length=7, too_long="error")
     assert str(error.value) == (
-        "a conversation has more tokens than max_length: got 12, allowed are 7; "
+        "a conversation has more tokens than max_length: got `12`, allowed are 7; "
         "raise max_length, or set too_long to drop_turns or truncate"
     )
 

@@ -138,14 +138,14 @@ def test_a_control_token_that_the_tokenizer_lacks_is_told():
     with pytest.raises(ModelError) as error:
         encode(Conversation(TURNS), "chatml", tokenizer)
     assert str(error.value) == (
-        "the chat template writes a control token that the tokenizer does not have: got <|im_end|>; "
-        "choose the model's own template (xtune check-template MODEL tells which)"
+        "the chat template writes a control token that the tokenizer does not have: got `<|im_end|>`; "
+        "choose the model's own template (xtune check-template MODEL says which)"
     )
 
 
 def test_chatglm_has_no_id_for_a_name_it_does_not_know(vendors):
     """Its tokenizer gives the unknown token's, and does not say that it is that."""
-    with pytest.raises(ModelError, match=r"does not have: got <\|im_start\|>"):
+    with pytest.raises(ModelError, match=r"does not have: got `<\|im_start\|>`"):
         encode(Conversation(TURNS), "qwen2_chat", vendors("chatglm3"))
 
 

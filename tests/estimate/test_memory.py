@@ -196,7 +196,7 @@ def test_a_file_and_a_subclass_shard_what_the_named_strategy_shards(tmp_path: Pa
 
 
 def test_what_cannot_be_counted_is_said() -> None:
-    message = r"^no class for the architecture: got unheard_of; this model cannot be trained$"
+    message = r"^no class for the architecture: got `unheard_of`; this model cannot be trained$"
     with pytest.raises(ConfigError, match=message):
         trained_parameters({"model_type": "unheard_of"}, Full())
     message = r"^nothing is known of this model's sizes: got a ModelSpec without config; give it one$"

@@ -96,14 +96,14 @@ def test_steps_and_tokens_are_told_where_the_data_is_at_hand(
     (tmp_path / "rows.json").write_text("[]")
     overrides = {"data": [{"path": str(tmp_path / "rows.json"), "mapper": "alpaca"}], "model.path": str(tmp_path)}
     config = load_config("smollm2_135m_instruct_full_alpaca_e3", overrides)
-    report = SimpleNamespace(read=101, trained=100, tokens=5000, learnt=2000)
+    report = SimpleNamespace(read=101, trained=100, tokens=5000, trained_tokens=2000)
     prepared = (SimpleNamespace(train=range(33)), report)
     run = SimpleNamespace(config=config, prepare_data=lambda: prepared)
     print_data(run, 1e9, gpus=2)  # type: ignore[arg-type]
     assert capsys.readouterr().out.splitlines() == [
         "            0.005 PFLOPs an epoch",
         "data        101 rows, 100 trained",
-        "            5,000 tokens, 2,000 learnt",
+        "            5,000 tokens, 2,000 trained on",
         "            6 steps on 2 devices",  # two of 1 x 16 x 2 packs in each of three epochs
     ]
     run.prepare_data = lambda: (SimpleNamespace(train=[]), report)

@@ -141,7 +141,10 @@ def test_a_run_from_the_base_begins_with_the_base(init, tiny_model, rows):
 @pytest.mark.parametrize(
     ("tuning", "message"),
     [
-        ({"init": "pissa", "targets": ON_EMBEDDING}, "init=pissa is for linear layers: got model.embed_tokens, a Emb"),
+        (
+            {"init": "pissa", "targets": ON_EMBEDDING},
+            "init=pissa is for linear layers: got `model.embed_tokens`, a Emb",
+        ),
         (
             {"init": "olora", "rank": 33},
             r"init=olora takes at most the rank .* got tuning\.rank=33, .*k_proj is 32 x 64",

@@ -80,7 +80,7 @@ def test_another_config_than_the_one_trained_is_refused(trained, tiny_model, row
     name, _, work_dir = trained
     other = "full" if name != "full" else "lora"
     with pytest.raises(
-        CheckpointError, match=f"has another tuning than the config: got {name}, the config says {other}"
+        CheckpointError, match=f"has another tuning than the config: got `{name}`, the config says {other}"
     ):
         pth_to_hf(config(tiny_model, rows, {"name": other}), work_dir, tmp_path / "out")
     assert not (tmp_path / "out").exists()

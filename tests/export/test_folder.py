@@ -31,7 +31,7 @@ def test_an_existing_one_is_replaced_only_with_force_and_only_at_the_end(tmp_pat
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").write_text("1")
-    with pytest.raises(XtuneError, match="output exists already: got .*out; choose another, or replace it with -"):
+    with pytest.raises(XtuneError, match="output exists already: got `.*out`; choose another, or replace it with -"):
         whole_folder(out).__enter__()
     with pytest.raises(ValueError), whole_folder(out, force=True):
         raise ValueError
@@ -68,7 +68,7 @@ def test_what_the_disk_does_not_take_is_one_line_whoever_writes(write, existing,
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
         with (
-            pytest.raises(XtuneError, match=f"cannot be written: .*输出: File too large; {kept}") as caught,
+            pytest.raises(XtuneError, match=f"cannot be written: .*输出`: File too large; {kept}") as caught,
             whole_folder(out, force=True) as folder,
         ):
             write(folder)

@@ -59,9 +59,9 @@ def test_another_template_is_warned_of(tiny_model, adapter, found, caplog):
 
 def test_a_model_without_any_template_asks_for_one(tiny_model, found):
     tokenizer = xtune.load_tokenizer(tiny_model)
-    with pytest.raises(ModelError, match="has no chat template: choose one with --prompt-template"):
+    with pytest.raises(ModelError, match="has no chat template; choose one with --prompt-template"):
         choose_template(str(tiny_model), None, None, tokenizer, found)
-    with pytest.raises(UnknownName, match="unknown template: got 'chatmll'; did you mean chatml"):
+    with pytest.raises(UnknownName, match="unknown template: got `chatmll`; did you mean chatml"):
         choose_template(str(tiny_model), None, "chatmll", tokenizer, found)
     tokenizer.chat_template = "{{ messages }}"
     assert choose_template(str(tiny_model), None, None, tokenizer, found) is None

@@ -125,7 +125,7 @@ def test_what_cannot_be_converted_is_said_in_one_line(tmp_path):
         (bad / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(other)}))
         convert_adapter(bad, tmp_path / "out", "native")
     save_file({"base_model.model.x.prompt": torch.ones(1)}, bad / "adapter_model.safetensors")
-    with pytest.raises(ModelError, match="has a tensor that is not LoRA's: got base_model.model.x.prompt"):
+    with pytest.raises(ModelError, match="has a tensor that is not LoRA's: got `base_model.model.x.prompt`"):
         convert_adapter(bad, tmp_path / "out", "native")
     plain = tmp_path / "plain"
     plain.mkdir()

@@ -139,7 +139,9 @@ def test_tied_embeddings_survive_both_layouts(tmp_path):
 @pytest.fixture
 def whole_model(tmp_path, vocabulary):
     """A vendor's folder with weights, tokenizer and code."""
-    folder, config, weights, _ = variant("internlm2", tmp_path / "model")
+    family, settings = VARIANTS["internlm2"]
+    config = vendor_config(family, **settings, vocabulary=512)  # a row for each token of the tokenizer
+    folder = write_checkpoint(tmp_path / "model", config, vendor_weights(family, config, 0))
     shutil.copytree(vocabulary, folder, dirs_exist_ok=True)
     return folder
 

@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 
 import xtune
 from xtune.errors import ModelError
-from xtune.models.load import pick_attention
+from xtune.models.device import pick_attention
 
 SOME = ["deepseek_moe", "minicpm", "internlm_dynamic", "internlm2", "qwen", "chatglm", "baichuan_7b", "baichuan2_13b"]
 
@@ -164,7 +164,7 @@ def test_alibi_in_bfloat16_keeps_the_order_of_tokens_far_from_the_start(tmp_path
 def test_attention_that_would_be_wrong_is_refused(tmp_path):
     folder, *_ = variant("baichuan_13b", tmp_path / "alibi")
     with pytest.raises(
-        ModelError, match="ALiBi does not work with this attention: got flex_attention; use sdpa or eag"
+        ModelError, match="ALiBi does not work with this attention: got `flex_attention`; use sdpa or eag"
     ):
         xtune.load_model(folder, attention="flex_attention")
     model = loaded("qwen", tmp_path / "qwen").eval()
@@ -174,7 +174,7 @@ def test_attention_that_would_be_wrong_is_refused(tmp_path):
 
 
 def test_flash_attention_is_not_picked_for_alibi(monkeypatch):
-    monkeypatch.setattr("xtune.models.load.find_spec", lambda name: object())
+    monkeypatch.setattr("xtune.models.device.find_spec", lambda name: object())
     cuda = torch.device("cuda")
     assert pick_attention("auto", cuda, torch.bfloat16) == "flash_attention_2"
     assert pick_attention("auto", cuda, torch.bfloat16, flash=False) == "sdpa"
@@ -183,8 +183,12 @@ def test_flash_attention_is_not_picked_for_alibi(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("qwen", {"rotary_pct": 0.5}, r"unsupported setting: got rotary_pct = 0.5; only 1.0 is known"),
-        ("chatglm", {"add_bias_linear": True}, r"unsupported setting: got add_bias_linear = True; only False is known"),
+        ("qwen", {"rotary_pct": 0.5}, r"unsupported setting: got rotary_pct = `0.5`; only 1.0 is known"),
+        (
+            "chatglm",
+            {"add_bias_linear": True},
+            r"unsupported setting: got add_bias_linear = `True`; only False is known",
+        ),
         ("chatglm", {"position_encoding_2d": True}, r"ChatGLM-6B's first release is not supported"),
     ],
 )

@@ -60,12 +60,12 @@ def test_rows_without_an_exchange_are_empty(row: dict) -> None:
 
 @pytest.mark.parametrize(("flag", "learn"), [(True, True), (False, False), (1, True), (0, False), (None, None)])
 @pytest.mark.parametrize("name", ["loss", "weight"])
-def test_flags_decide_what_is_learnt(name: str, flag: object, learn: bool | None) -> None:
+def test_flags_decide_what_is_trained(name: str, flag: object, learn: bool | None) -> None:
     row = messages(("user", "a"), ("assistant", "b", {name: flag}))
     assert openai(row).turns[1] == Turn("assistant", "b", learn)
 
 
-def test_an_answer_without_text_is_never_learnt() -> None:
+def test_an_answer_without_text_is_never_trained() -> None:
     row = messages(("user", "a"), ("assistant", ""), ("user", "b"), ("assistant", "c"))
     assert [turn.learn for turn in openai(row).turns] == [None, False, None, None]
 
@@ -78,44 +78,44 @@ def test_text_parts_are_joined_by_lines() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (messages(("usr", "a")), "column 'messages, message 1' has no known role: got text, 'usr'; did you mean user"),
-        (messages((None, "a")), "column 'messages, message 1' has no known role: got null; give it role (or from)"),
-        ({"messages": ["a"]}, "column 'messages, message 1' should be an object: got text, 'a'; give role and content"),
-        ({"messages": "[]"}, "column 'messages' should be a list: got text, '[]'; choose another column or mapper"),
-        ({"text": ""}, "column 'messages' is missing: got columns 'text'; --mapper pretrain reads these"),
+        (messages(("usr", "a")), "column `messages, message 1` has no known role: got text, 'usr'; did you mean user"),
+        (messages((None, "a")), "column `messages, message 1` has no known role: got null; give it role (or from)"),
+        ({"messages": ["a"]}, "column `messages, message 1` should be an object: got text, 'a'; give role and content"),
+        ({"messages": "[]"}, "column `messages` should be a list: got text, '[]'; choose another column or mapper"),
+        ({"text": ""}, "column `messages` is missing: got columns 'text'; --mapper pretrain reads these"),
         (
             messages(("user", "a"), ("assistant", None, {"tool_calls": [{"id": 1}]})),
-            "column 'messages, message 2' has tool_calls, which no template writes; write the call as text in content",
+            "column `messages, message 2` has tool_calls, which no template writes; write the call as text in content",
         ),
         (
             messages(("user", [{"type": "image_url", "image_url": "x"}])),
-            "column 'messages, message 1' should be text parts: got an object, {'type': 'image_url', 'image_url': "
+            "column `messages, message 1` should be text parts: got an object, {'type': 'image_url', 'image_url': "
             "'x'}; xtune trains on text only",
         ),
-        (messages(("user", {"a": 1})), "column 'messages, message 1' should be text: got an object, {'a': 1}"),
+        (messages(("user", {"a": 1})), "column `messages, message 1` should be text: got an object, {'a': 1}"),
         (
             messages(("user", "a"), ("system", "S")),
-            "column 'messages, message 2': a system message should come first: got one after 1 "
+            "column `messages, message 2`: a system message should come first: got one after 1 "
             "turns; move it to the start",
         ),
         (
             messages(("user", "a"), ("assistant", "b", {"loss": "yes"})),
-            "column 'messages, message 2': loss, weight and train should be true, false, 0 or 1: "
-            "got text, 'yes'; mend the row",
+            "column `messages, message 2`: loss, weight and train should be true, false, 0 or 1: "
+            "got text, 'yes'; write true or false",
         ),
         (
             messages(("user", "a"), ("assistant", "b", {"loss": False}), ("assistant", "c")),
-            "column 'messages, message 3': loss differs from that of the message before, of the same role: got None; "
+            "column `messages, message 3`: loss differs from that of the message before, of the same role: got `None`; "
             "make them alike, or one message",
         ),
         (
             {**messages(("user", "a")), "tools": [{"name": "f"}]},
-            "column 'tools' has tool definitions, which no template writes: got a list, [{'name': 'f'}]; "
+            "column `tools` has tool definitions, which no template writes: got a list, [{'name': 'f'}]; "
             "write them into the system message and empty the column",
         ),
         (
             {**messages(("user", "a")), "functions": [{"name": "f"}]},
-            "column 'functions' has tool definitions, which no template writes: got a list, [{'name': 'f'}]; ",
+            "column `functions` has tool definitions, which no template writes: got a list, [{'name': 'f'}]; ",
         ),
     ],
 )
@@ -160,7 +160,7 @@ def test_conversation_with_an_empty_input_is_plain_text() -> None:
     assert mapped.plain and mapped.turns == (Turn("assistant", "long text"),)
     assert conversation({"conversation": []}).turns == ()
     with pytest.raises(
-        DataError, match=r"column 'conversation, turn 1' should be an object: got text, 'a'; give input"
+        DataError, match=r"column `conversation, turn 1` should be an object: got text, 'a'; give input"
     ):
         conversation({"conversation": ["a"]})
 
@@ -176,7 +176,7 @@ def test_conversation_reads_humans_and_assistants_and_messages_too() -> None:
     assert said({"conversation": pairs}, conversation) == turns
     row = {"conversation": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
     assert said(row, conversation) == said({"messages": row["conversation"]}) == [("user", "a"), ("assistant", "b")]
-    with pytest.raises(DataError, match="column 'tools' has tool definitions"):
+    with pytest.raises(DataError, match="column `tools` has tool definitions"):
         conversation({**row, "tools": [{"name": "f"}]})
 
 
@@ -185,17 +185,17 @@ def test_conversation_reads_humans_and_assistants_and_messages_too() -> None:
     [
         (
             {"instruction": "Capital of Peru?", "output": "Lima."},
-            "column 'conversation, turn 1' has no text under 'input': got keys 'instruction', 'output'; "
+            "column `conversation, turn 1` has no text under `input`: got keys 'instruction', 'output'; "
             "write the text under input",
         ),
         (
             {"instruction": "Capital?", "input": "Peru", "output": "Lima."},
-            "column 'conversation, turn 1' has an instruction, which would not be learnt: got text, 'Capital?'; "
+            "column `conversation, turn 1` has an instruction, which would not be trained on: got text, 'Capital?'; "
             "write it into input",
         ),
-        ({"output": "Lima."}, "column 'conversation, turn 1' has no text under 'input': got keys 'output'; write"),
-        ({"human": "a", "gpt": "b"}, "column 'conversation, turn 1' has no text under 'assistant': got keys 'human',"),
-        ({}, "column 'conversation, turn 1' has no text under 'input': got keys none; write the text under input"),
+        ({"output": "Lima."}, "column `conversation, turn 1` has no text under `input`: got keys 'output'; write"),
+        ({"human": "a", "gpt": "b"}, "column `conversation, turn 1` has no text under `assistant`: got keys 'human',"),
+        ({}, "column `conversation, turn 1` has no text under `input`: got keys none; write the text under input"),
     ],
 )
 def test_an_exchange_whose_text_has_another_key_is_refused(exchange: dict, message: str) -> None:

@@ -38,7 +38,7 @@ EVERY = pytest.mark.parametrize("mapper", ["openai", "sharegpt", "conversation",
 @pytest.mark.parametrize(
     ("value", "learn"), [(False, False), (0, False), (0.0, False), (True, True), (1, True), (None, None)]
 )
-def test_a_message_says_whether_it_is_learnt(mapper: str, key: str, value: Any, learn: bool | None) -> None:
+def test_a_message_says_whether_it_is_trained(mapper: str, key: str, value: Any, learn: bool | None) -> None:
     found = mapped(mapper, **{key: value})
     assert found.turns[-1] == Turn("assistant", "a", learn) and not found.unread
 
@@ -47,13 +47,19 @@ def test_a_message_says_whether_it_is_learnt(mapper: str, key: str, value: Any, 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"train": "false"}, "loss, weight and train should be true, false, 0 or 1: got text, 'false'; mend the row"),
-        ({"weight": 0.5}, "loss, weight and train should be true, false, 0 or 1: got a number, 0.5; mend the row"),
+        (
+            {"train": "false"},
+            "loss, weight and train should be true, false, 0 or 1: got text, 'false'; write true or false",
+        ),
+        (
+            {"weight": 0.5},
+            "loss, weight and train should be true, false, 0 or 1: got a number, 0.5; write true or false",
+        ),
         ({"weight": 1, "train": False}, "loss, weight and train differ: got a list, [1, False]; keep one of them"),
     ],
 )
 def test_what_says_no_clear_yes_or_no_is_refused(mapper: str, keys: dict[str, Any], message: str) -> None:
-    with pytest.raises(DataError, match="column '.*" + message.replace("[", r"\[")):
+    with pytest.raises(DataError, match="column `.*" + message.replace("[", r"\[")):
         mapped(mapper, **keys)
 
 
@@ -65,7 +71,7 @@ def test_reasoning_is_read_under_every_name(mapper: str, key: str) -> None:
     assert mapped(mapper, **{key: "r", "reasoning_content": "r"}) == found
     with pytest.raises(DataError, match="has several reasonings, which differ: got .*; keep one"):
         mapped(mapper, reasoning="r", thinking="s")
-    with pytest.raises(DataError, match=f"{key}' should be text: got true or false, True"):
+    with pytest.raises(DataError, match=f"{key}` should be text: got true or false, True"):
         mapped(mapper, **{key: True})
 
 

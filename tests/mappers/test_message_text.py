@@ -21,30 +21,30 @@ def answer(**more: object) -> dict:
         (
             sharegpt,
             {"conversations": [{"from": "human", "text": "Hi"}, {"from": "gpt", "value": "Hello"}]},
-            "column 'conversations, message 1' has no text under 'value': got keys 'from', 'text'; "
+            "column `conversations, message 1` has no text under `value`: got keys 'from', 'text'; "
             "write the text under value",
         ),
         (
             sharegpt,
             {"conversations": [{"from": "human", "text": "Hi", "value": None}, {"from": "gpt", "value": "Hello"}]},
-            "column 'conversations, message 1' has no text under 'value': got keys 'from', 'text'; ",
+            "column `conversations, message 1` has no text under `value`: got keys 'from', 'text'; ",
         ),
         (
             openai,
             {"messages": [{"role": "user", "value": "Hi"}, {"role": "assistant", "value": "Hello"}]},
-            "column 'messages, message 1' has no text under 'content': got keys 'role', 'value'; "
+            "column `messages, message 1` has no text under `content`: got keys 'role', 'value'; "
             "write the text under content",
         ),
-        (openai, {"messages": [USER, {"role": "assistant"}]}, "column 'messages, message 2' has no text under"),
+        (openai, {"messages": [USER, {"role": "assistant"}]}, "column `messages, message 2` has no text under"),
         (
             openai,
             {"messages": [{"role": "user", "content": [{"type": "text", "content": "Hi"}]}]},
-            "column 'messages, message 1' has no text under 'text': got keys 'type', 'content'; write",
+            "column `messages, message 1` has no text under `text`: got keys 'type', 'content'; write",
         ),
         (
             preference,
             {"prompt": "q", "chosen": {"role": "assistant", "text": "a"}, "rejected": "b"},
-            "column 'chosen, message 1' has no text under 'content': got keys 'role', 'text'; write",
+            "column `chosen, message 1` has no text under `content`: got keys 'role', 'text'; write",
         ),
     ],
 )
@@ -80,14 +80,14 @@ def test_reasoning_stands_before_its_answer() -> None:
     [
         (
             answer(content="<think>r</think>b", reasoning_content="r"),
-            "column 'messages, message 2' has reasoning_content and <think> or </think> in its text: "
+            "column `messages, message 2` has reasoning_content and <think> or </think> in its text: "
             "got text, '<think>r</think>b'; keep the reasoning in one of them",
         ),
-        (answer(reasoning_content="r</think>"), "column 'messages, message 2' has reasoning_content and <think> or"),
-        (answer(reasoning_content=["r"]), "column 'messages, message 2, reasoning_content' should be text: got a list"),
+        (answer(reasoning_content="r</think>"), "column `messages, message 2` has reasoning_content and <think> or"),
+        (answer(reasoning_content=["r"]), "column `messages, message 2, reasoning_content` should be text: got a list"),
         (
             {"messages": [*answer()["messages"], {"role": "assistant", "content": "c", "reasoning_content": "r"}]},
-            "column 'messages, message 3' has reasoning in the middle of an answer, which goes on from the message "
+            "column `messages, message 3` has reasoning in the middle of an answer, which goes on from the message "
             "before: got text, ",
         ),
     ],
@@ -115,5 +115,5 @@ def test_reasoning_renders_as_the_vendors_template_writes_it(shared) -> None:
         spans = render(openai({"messages": messages[:number]}), "qwen3_chat")
         written = "".join(span.text for span in spans)
         assert written == vendor.apply_chat_template(messages[:number], tokenize=False)
-    learnt = "".join(span.text for span in spans if span.learn)
-    assert "look it up" in learnt and "so\n\nthree\n</think>\n\nIt is 3." in learnt and "back" not in learnt
+    trained = "".join(span.text for span in spans if span.learn)
+    assert "look it up" in trained and "so\n\nthree\n</think>\n\nIt is 3." in trained and "back" not in trained

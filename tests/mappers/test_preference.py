@@ -33,7 +33,7 @@ def test_the_layouts_give_the_same_pair(row: dict) -> None:
     assert PAIR.chosen.turns == (Turn("user", "q"), Turn("assistant", "good"))
 
 
-def test_answers_that_both_sides_share_are_not_learnt() -> None:
+def test_answers_that_both_sides_share_are_not_trained() -> None:
     shared = [message("system", "S"), message("user", "a"), message("assistant", "b"), message("user", "c")]
     pair = preference(
         {"chosen": [*shared, message("assistant", "d")], "rejected": [*shared, message("assistant", "e")]}
@@ -54,9 +54,9 @@ def test_a_system_column_stands_first() -> None:
 
 
 def test_a_missing_side_and_a_wrong_type_are_refused() -> None:
-    with pytest.raises(DataError, match="column 'rejected' is missing: got columns 'prompt', 'chosen'"):
+    with pytest.raises(DataError, match="column `rejected` is missing: got columns 'prompt', 'chosen'"):
         preference({"prompt": "q", "chosen": "a"})
-    with pytest.raises(DataError, match="column 'chosen, message 1' should be text: got true or false, True"):
+    with pytest.raises(DataError, match="column `chosen, message 1` should be text: got true or false, True"):
         preference({"prompt": "q", "chosen": True, "rejected": "a"})
 
 
@@ -66,7 +66,7 @@ def test_the_chosen_alone_is_an_ordinary_conversation() -> None:
     alone = preference(row, take="chosen")
     assert isinstance(alone, Conversation)
     assert [turn.text for turn in alone.turns] == ["a", "b", "c", "d"]
-    assert all(turn.learn is None for turn in alone.turns)  # the answer before is learnt too
+    assert all(turn.learn is None for turn in alone.turns)  # the answer before is trained on too
     assert preference({"prompt": "q", "chosen": "a", "rejected": ""}, take="chosen").turns[1].text == "a"
-    with pytest.raises(DataError, match="option take, should be both or chosen: got 'rejected'; write one of them"):
+    with pytest.raises(DataError, match="option take, should be both or chosen: got `rejected`; write one of them"):
         preference(row, take="rejected")

@@ -65,12 +65,12 @@ def test_numbers_and_dates_become_their_text(value: object, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (["a"], "column 'output' should be text: got a list, ['a']; choose another column or mapper"),
-        ({"a": 1}, "column 'output' should be text: got an object, {'a': 1}; choose another column or mapper"),
-        (True, "column 'output' should be text: got true or false, True; choose another column or mapper"),
-        (b"\xff", "column 'output' should be text: got bytes, b'\\xff'; choose another column or mapper"),
-        ("a\0b", "column 'output' holds a NUL character: got 'a\\x00b'; clean the text"),
-        ("\ud83d!", "column 'output' holds half a surrogate pair: got '\\ud83d!'; clean the text"),
+        (["a"], "column `output` should be text: got a list, ['a']; choose another column or mapper"),
+        ({"a": 1}, "column `output` should be text: got an object, {'a': 1}; choose another column or mapper"),
+        (True, "column `output` should be text: got true or false, True; choose another column or mapper"),
+        (b"\xff", "column `output` should be text: got bytes, b'\\xff'; choose another column or mapper"),
+        ("a\0b", "column `output` holds a NUL character: got `'a\\x00b'`; clean the text"),
+        ("\ud83d!", "column `output` holds half a surrogate pair: got `'\\ud83d!'`; clean the text"),
     ],
 )
 def test_other_values_are_refused_with_column_expected_and_found(value: object, message: str) -> None:
@@ -89,7 +89,7 @@ def test_a_missing_column_names_those_there_and_the_mapper_that_reads_them() -> 
     with pytest.raises(DataError) as caught:
         medical({"instruction": "a", "input": "", "output": "b"})
     assert str(caught.value) == (
-        "column 'Question' is missing: got columns 'instruction', 'input', 'output'; --mapper alpaca reads these"
+        "column `Question` is missing: got columns 'instruction', 'input', 'output'; --mapper alpaca reads these"
     )
     with pytest.raises(DataError, match="got columns 'x'; name the columns in the mapper's options"):
         medical({"x": 1})
@@ -100,7 +100,7 @@ def test_a_missing_column_names_those_there_and_the_mapper_that_reads_them() -> 
 @pytest.mark.parametrize("pair", ["ab", ["a"], 3, None])
 def test_a_history_that_is_no_list_of_pairs_is_refused(pair: object) -> None:
     with pytest.raises(
-        DataError, match=r"column 'history, pair 1' should be \[question, answer\]: got .*; mend the row"
+        DataError, match=r"column `history, pair 1` should be \[question, answer\]: got .*; write two texts there"
     ):
         alpaca({"instruction": "a", "output": "b", "history": [pair]})
 

@@ -52,15 +52,15 @@ def test_moss_rounds_without_an_answer_end_the_dialogue() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"meta_instruction": ""}, "column 'chat' is missing"),
-        ({"meta_instruction": "", "chat": "x"}, "column 'chat' should be an object: got text, 'x'; give it turn_1,"),
+        ({"meta_instruction": ""}, "column `chat` is missing"),
+        ({"meta_instruction": "", "chat": "x"}, "column `chat` should be an object: got text, 'x'; give it turn_1,"),
         (
             {"meta_instruction": "", "chat": {"turn_1": 3}},
-            "column 'chat.turn_1' should be an object: got a number, 3; give",
+            "column `chat.turn_1` should be an object: got a number, 3; give",
         ),
         (
             {"meta_instruction": "", "chat": {"turn_1": {"Human": []}}},
-            "column 'chat.turn_1' should be text: got a list",
+            "column `chat.turn_1` should be text: got a list",
         ),
     ],
 )
@@ -104,21 +104,21 @@ def test_msagent_reads_lists_spelt_as_text(spell) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("__import__('os').getcwd()", "column 'conversations' should be a list: got text, "),
-        ("(" * 100_000, "column 'conversations' should be a list: got text, "),
-        ("{}", "column 'conversations' should be a list: got an object, {}"),
-        ([3], "column 'conversations, message 1' should be an object: got a number, 3; give from and value"),
+        ("__import__('os').getcwd()", "column `conversations` should be a list: got text, "),
+        ("(" * 100_000, "column `conversations` should be a list: got text, "),
+        ("{}", "column `conversations` should be a list: got an object, {}"),
+        ([3], "column `conversations, message 1` should be an object: got a number, 3; give from and value"),
         (
             [{"from": "assistant", "value": "<|startofthink|>{<|endofthink|>"}],
-            "column 'conversations, message 1' has a block that is not JSON: got Expecting",
+            "column `conversations, message 1` has a block that is not JSON: got `Expecting",
         ),
         (
             [{"from": "assistant", "text": "a"}],
-            "column 'conversations, message 1' has no text under 'value': got keys 'from', 'text'; write the text",
+            "column `conversations, message 1` has no text under `value`: got keys 'from', 'text'; write the text",
         ),
         (
             [{"from": "assistant", "value": "<|startofthink|>[1]<|endofthink|>"}],
-            "column 'conversations, message 1' should call with api_name and parameters: got a list, [1]; mend the row",
+            "column `conversations, message 1` should call with api_name and parameters: got a list, [1]; name both",
         ),
     ],
 )

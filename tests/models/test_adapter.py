@@ -54,7 +54,7 @@ def test_an_adapter_of_another_model_is_refused(tiny_model, adapter):
 def test_folders_that_hold_no_adapter(tiny_model, adapter, tmp_path):
     with pytest.raises(ModelError, match="adapter folder does not exist"):
         adapter_base(tmp_path / "absent")
-    with pytest.raises(ModelError, match=r"has no adapter_config\.json: got .*, which is a model"):
+    with pytest.raises(ModelError, match=r"has no adapter_config\.json: got `.*`, which is a model"):
         adapter_base(tiny_model)
     with pytest.raises(ModelError, match="which is neither an adapter nor a model"):
         adapter_base(tmp_path)
@@ -117,10 +117,10 @@ FIRST = r"`base_model\.model\.model\.layers\.0\.mlp\.down_proj\.lora_A\.weight`"
 DAMAGES = {
     "nan": (tensors(one(math.nan)), f"not finite: got 1 of 512 in {FIRST}"),
     "inf": (tensors(one(-math.inf)), f"not finite: got 1 of 512 in {FIRST}"),
-    "int8": (tensors(torch.Tensor.char), f"should hold floats of 16 to 64 bits: got int8 in {FIRST}"),
-    "bool": (tensors(torch.Tensor.bool), f"got bool in {FIRST}"),
-    "complex": (tensors(lambda tensor: tensor.to(torch.complex64)), f"got complex64 in {FIRST}"),
-    "float8": (tensors(lambda tensor: tensor.to(torch.float8_e4m3fn)), f"got float8_e4m3fn in {FIRST}"),
+    "int8": (tensors(torch.Tensor.char), f"should hold floats of 16 to 64 bits: got `int8` in {FIRST}"),
+    "bool": (tensors(torch.Tensor.bool), f"got `bool` in {FIRST}"),
+    "complex": (tensors(lambda tensor: tensor.to(torch.complex64)), f"got `complex64` in {FIRST}"),
+    "float8": (tensors(lambda tensor: tensor.to(torch.float8_e4m3fn)), f"got `float8_e4m3fn` in {FIRST}"),
     "another rank": (tensors(lambda tensor: tensor[:2]), "does not fit this model: size mismatch"),
     "another width": (tensors(lambda tensor: tensor[:, :9]), "does not fit this model: size mismatch"),
     "one dimension": (tensors(torch.Tensor.flatten), "does not fit this model: size mismatch"),
@@ -137,15 +137,15 @@ DAMAGES = {
         renamed(lambda name: name.replace("layers.1.", "layers.7.")),
         "28 weights differ in name",
     ),
-    "rank of text": (settings(r="4"), r"adapter_config\.json`: `r` should be a valid integer: got '4'"),
-    "rank zero": (settings(r=0), "`r` should be greater than 0: got 0"),
+    "rank of text": (settings(r="4"), r"adapter_config\.json`: `r` should be a valid integer: got `'4'`"),
+    "rank zero": (settings(r=0), "`r` should be greater than 0: got `0`"),
     "alpha nan": (settings(lora_alpha=math.nan), "`NaN` is not a number of JSON"),
-    "alpha null": (settings(lora_alpha=None), "`lora_alpha` should be a valid number: got None"),
+    "alpha null": (settings(lora_alpha=None), "`lora_alpha` should be a valid number: got `None`"),
     "targets of numbers": (settings(target_modules=[1]), r"`target_modules\..*should be a valid"),
     "no targets": (settings(target_modules=[]), "does not fit this model: "),
     "targets that are not there": (settings(target_modules=["c_attn"]), "does not fit this model: "),
-    "pattern of text": (settings(rank_pattern={"q_proj": "x"}), r"`rank_pattern\..*got 'x'"),
-    "dora of text": (settings(use_dora="yes"), "`use_dora` should be a valid boolean: got 'yes'"),
+    "pattern of text": (settings(rank_pattern={"q_proj": "x"}), r"`rank_pattern\..*got `'x'`"),
+    "dora of text": (settings(use_dora="yes"), "`use_dora` should be a valid boolean: got `'yes'`"),
     "unheard-of kind": (settings(peft_type="ROLA"), "does not fit this model: .*ROLA"),
     "kind of another task": (settings(task_type="SING"), "does not fit this model: .*SING"),
     "a dropout of 2": (settings(lora_dropout=2), "`lora_dropout` should be less than 1"),

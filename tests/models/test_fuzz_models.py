@@ -13,7 +13,8 @@ import pytest
 import xtune
 from xtune.errors import XtuneError
 from xtune.models.adapter import load_adapter
-from xtune.models.load import load_config_file, refuse_incomplete
+from xtune.models.config_file import load_config_file
+from xtune.models.load import refuse_incomplete
 from xtune.tuning import Lora
 
 VALUES = [
@@ -60,7 +61,7 @@ def other_value(text: str, rng: random.Random) -> str:
 
 
 def other_bytes(content: bytes, rng: random.Random) -> bytes:
-    """Bytes cut short, with bits flipped near the start or a stretch of zeros, or others altogether."""
+    """Bytes truncated, with bits flipped near the start or a stretch of zeros, or others altogether."""
     kind, start = rng.randrange(4), rng.randrange(min(len(content), 4000))
     if kind == 0:
         return content[: rng.randrange(len(content) + 1)]

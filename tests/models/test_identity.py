@@ -90,7 +90,7 @@ def test_other_weights_are_refused_or_said(base, tmp_path, caplog):
     ("name", "content", "told"),
     [
         ("xtune_base.json", "[]", "record of the base model .* should be a section with keys"),
-        ("xtune_base.json", '{"path": 1}', "`path` should be a valid string: got 1"),
+        ("xtune_base.json", '{"path": 1}', "`path` should be a valid string: got `1`"),
         ("xtune_run.json", "{", "is broken JSON"),
     ],
 )

@@ -8,7 +8,8 @@ import torch
 
 import xtune
 from xtune.errors import ModelError
-from xtune.models.load import pick_attention, pick_dtype, stored_dtype
+from xtune.models.config_file import stored_dtype
+from xtune.models.device import pick_attention, pick_dtype
 
 
 def test_a_folder_gives_the_model_and_the_tokenizer(tiny_model):
@@ -32,7 +33,7 @@ def test_dtypes_by_name_and_by_device():
     cpu = torch.device("cpu")
     assert pick_dtype("auto", cpu) is torch.float32
     assert pick_dtype("bfloat16", cpu) is torch.bfloat16 and pick_dtype(torch.float16, cpu) is torch.float16
-    with pytest.raises(ModelError, match="unknown dtype: got 'bf61'; use auto, float32"):
+    with pytest.raises(ModelError, match="unknown dtype: got `bf61`; use auto, float32"):
         pick_dtype("bf61", cpu)
 
 
@@ -47,10 +48,10 @@ def test_attention_by_name_and_by_device():
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("absent_folder", "model does not exist: got absent_folder; give a folder"),
-        ("./absent/folder", "model does not exist: got ./absent/folder"),
-        ("absent.gguf", "GGUF file does not exist: got absent.gguf"),
-        ("package:no_such_package/x.gguf", "package 'no_such_package' is not installed"),
+        ("absent_folder", "model does not exist: got `absent_folder`; give a folder"),
+        ("./absent/folder", "model does not exist: got `./absent/folder`"),
+        ("absent.gguf", "GGUF file does not exist: got `absent.gguf`"),
+        ("package:no_such_package/x.gguf", "package `no_such_package` is not installed"),
     ],
 )
 def test_a_path_that_leads_nowhere(path, message):
@@ -89,5 +90,5 @@ def test_code_beside_the_weights_is_never_run(tiny_model, tmp_path):
 
 
 def test_an_unknown_quantization(tiny_model):
-    with pytest.raises(ModelError, match="unknown quantization: got 3; use 4, 8"):
+    with pytest.raises(ModelError, match="unknown quantization: got `3`; use 4, 8"):
         xtune.load_model(tiny_model, quantization=3)

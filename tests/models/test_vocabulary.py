@@ -57,7 +57,7 @@ def typed(tmp_path, capsys):
 def test_added_tokens_that_the_data_contain_are_refused_with_their_row(tiny_model, tmp_path, typed):
     model = with_tokens(tiny_model, tmp_path / "model", "zolpidem", "阿司匹林")
     ends = typed(model, rows_of(tmp_path, "take zolpidem twice"))
-    told = "rows.json, row 8 has a token that the model has no embedding for: got 'zolpidem' = 260, the embeddings"
+    told = "rows.json, row 8 has a token that the model has no embedding for: got `'zolpidem'` = 260, the embeddings"
     for code, text in ends.values():
         assert code == 2 and told in text and "Traceback" not in text
 
@@ -66,7 +66,7 @@ def test_added_tokens_that_nothing_contains_are_warned_of(tiny_model, tmp_path, 
     model = with_tokens(tiny_model, tmp_path / "model", "[IMAGE]", pad_token="[PAD]")
     ends = typed(model, rows_of(tmp_path, "nothing of the kind"), "pack=False", "train.batch_size=4")
     assert [code for code, _ in ends.values()] == [0, 0]
-    assert "2 added tokens have no embedding, such as '[IMAGE]': rows with them are refused" in ends["check"][1]
+    assert "2 added tokens have no embedding, such as `'[IMAGE]'`: rows with them are refused" in ends["check"][1]
 
 
 def test_the_tokenizer_of_another_model_is_refused(tiny_model, tmp_path, typed):
@@ -94,7 +94,7 @@ def test_a_chat_refuses_a_token_without_an_embedding_and_goes_on(tiny_model, tmp
     model = with_tokens(tiny_model, tmp_path / "model", "zolpidem")
     words = ["chat", str(model), "--prompt-template", "chatml", "--max-new-tokens", "2"]
     assert main([*words, "--prompt", "what is zolpidem?"]) == 2
-    told = "the conversation has a token that the model has no embedding for: got 'zolpidem' = 260"
+    told = "the conversation has a token that the model has no embedding for: got `'zolpidem'` = 260"
     assert told in capsys.readouterr().err
     assert main([*words, "--prompt", "what is it?"]) == 0
 
@@ -107,7 +107,7 @@ def test_the_functions_by_hand(tiny_model):
     assert added_beyond(tokenizer, 260) == ["[B]", "[A]"] and added_beyond(tokenizer, 261) == ["[A]"]
     refuse_beyond([0, 260], tokenizer, 261, "row 3")
     with pytest.raises(
-        ModelError, match=r"row 3 has a token .* got '\[A\]' = 261, the embeddings have 261 rows; resize"
+        ModelError, match=r"row 3 has a token .* got `'\[A\]'` = 261, the embeddings have 261 rows; resize"
     ):
         refuse_beyond([0, 261, 260], tokenizer, 261, "row 3")
     assert padding_id(tokenizer, 260) == tokenizer.pad_token_id
@@ -120,5 +120,5 @@ def test_train_refuses_before_it_loads_the_weights(tiny_model, tmp_path, monkeyp
     monkeypatch.setattr(build, "build_model", lambda *_: pytest.fail("the weights were loaded"))
     data = [{"path": str(rows_of(tmp_path, "take zolpidem twice")), "mapper": "alpaca"}]
     config = load_config(NAME, {"model.path": str(model), "data": data, "max_length": 256})
-    with pytest.raises(ModelError, match="has a token that the model has no embedding for: got 'zolpidem' = 260"):
+    with pytest.raises(ModelError, match="has a token that the model has no embedding for: got `'zolpidem'` = 260"):
         xtune.train(config, tmp_path / "run")

@@ -83,6 +83,6 @@ def test_the_objectives_of_a_plugin_are_found_by_name(tiny_model, tmp_path):
     with pytest.raises(xtune.XtuneError, match="token"):
         run("tokns")
 
-    learnt = {name: run(name).prepare_data().report.learnt for name in ("sft", "pretrain")}
+    trained = {name: run(name).prepare_data().report.trained_tokens for name in ("sft", "pretrain")}
     tokens = run("sft").prepare_data().report.tokens
-    assert learnt["sft"] < learnt["pretrain"] == tokens - 1  # nothing predicts the first token
+    assert trained["sft"] < trained["pretrain"] == tokens - 1  # nothing predicts the first token

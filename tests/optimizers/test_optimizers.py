@@ -103,7 +103,7 @@ def test_every_name_trains_here(name, caplog):
 
 def test_what_cannot_be_optimized():
     model = Adapter()
-    with pytest.raises(UnknownName, match="unknown optimizer: got 'adamv'; did you mean adamw"):
+    with pytest.raises(UnknownName, match="unknown optimizer: got `adamv`; did you mean adamw"):
         build_optimizer(model.named_parameters(), name="adamv", lr=1e-3)
     with pytest.raises(ConfigError, match=r"nothing is trained: .* check tuning.targets"):
         build_optimizer(nn.Linear(2, 2).requires_grad_(False).named_parameters(), name="adamw", lr=1e-3)

@@ -52,14 +52,17 @@ def test_a_folder_that_is_there_is_kept_unless_forced(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("My_Clinic", "a plugin's name has small letters, digits and single hyphens: got 'My_Clinic'; change it"),
+        (
+            "My_Clinic",
+            "a plugin's name has small letters, digits and single hyphens: got `My_Clinic`; take a name such as",
+        ),
         ("../up", "small letters"),
-        ("json", "there is a module of that name: got 'json'; try xtune-json"),
+        ("json", "there is a module of that name: got `json`; try xtune-json"),
         ("xtune", "there is a module of that name"),
-        ("xtune-2b", "components cannot be called that in Python: got '2b'; choose another name"),
-        ("xtune-class", "components cannot be called that in Python: got 'class'"),
-        ("xtune-alpaca", "mapper 'alpaca' is built in: got that name for a plugin; try my-alpaca"),
-        ("chat", "command 'chat' is built in"),
+        ("xtune-2b", "components cannot be called that in Python: got `2b`; take a name such as my-templates"),
+        ("xtune-class", "components cannot be called that in Python: got `class`"),
+        ("xtune-alpaca", "mapper `alpaca` is built in: got that name for a plugin; try my-alpaca"),
+        ("chat", "command `chat` is built in"),
     ],
 )
 def test_a_name_that_would_not_work_is_refused(name, message):

@@ -65,7 +65,7 @@ def test_the_old_names_are_lora_on_such_a_base(tuning, quantization):
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        (CONFIG, {"quantization": "nf3"}, r"unknown quantization: got 'nf3'; did you mean nf4"),
+        (CONFIG, {"quantization": "nf3"}, r"unknown quantization: got `nf3`; did you mean nf4"),
         (CONFIG, {"quantization": {"name": "int8", "double_quant": True}}, r"quantization int8: unknown key"),
         (
             CONFIG,

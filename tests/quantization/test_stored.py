@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hints import joined
 
 import xtune
 from xtune.cli import main
@@ -88,7 +89,7 @@ def test_a_tuning_that_does_not_go_with_it_is_refused_by_check_and_train(
     for command in ("check", "train"):
         assert main([command, *words, *options, *settings]) == 2
         captured = capsys.readouterr()
-        assert re.search(told, captured.out + captured.err), captured
+        assert re.search(told, joined(captured.out + captured.err)), captured
         assert "Traceback" not in captured.err
 
 
@@ -104,7 +105,7 @@ def test_adapters_are_trained_on_the_bits_that_it_has_and_merged_elsewhere(
     assert main(["chat", str(stored[name]), "--adapter", adapter, "--prompt", "1?", "--max-new-tokens", "1"]) == 0
     capsys.readouterr()
     assert main(["convert", "merge", str(stored[name]), adapter, merged]) == 2
-    assert "no adapter can be merged into it; merge into the model that is not" in capsys.readouterr().err
+    assert "no adapter can be merged into it; merge into the model that is not" in joined(capsys.readouterr().err)
     assert main(["convert", "merge", str(tiny_model), adapter, merged, "--other-base"]) == 0
 
 

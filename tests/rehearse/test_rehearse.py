@@ -109,7 +109,7 @@ def test_what_is_at_hand_is_used(tmp_path, tiny_model):
     rows.write_text("".join(json.dumps({"instruction": f"Say {n}.", "output": f"{n} it is"}) + "\n" for n in range(40)))
     told = {}
     config = config_of(BASE, data__0__path=str(rows), data__0__mapper="auto", model__path=str(tiny_model))
-    done = rehearse(config, lambda stage: told.update({stage.name: stage.told}))
+    done = rehearse(config, lambda stage: told.update({stage.name: stage.outcome}))
     assert f"rows of {rows}: the first 24" in done.replaced
     assert told["prepare data"].startswith("24 rows read, 24 trained")
     assert not any("tokenizer" in line for line in done.replaced + done.not_checked)
@@ -120,7 +120,7 @@ def test_what_is_at_hand_is_used(tmp_path, tiny_model):
     [
         (
             {"template": "chatlm"},
-            "the rehearsal fails at the stage resolve: unknown template: got 'chatlm'; did you",
+            "the rehearsal fails at the stage resolve: unknown template: got `chatlm`; did you",
         ),
         (
             {"data__0__mapper": "auto"},
@@ -132,7 +132,7 @@ def test_what_is_at_hand_is_used(tmp_path, tiny_model):
             "the rehearsal fails at the stage make small: mapper json:loads documents no row: got no example in its "
             "docstring; write one there (>>> mapper({...})), or point data.path at a file",
         ),
-        ({"tuning__targets": ["no_proj"]}, "the rehearsal fails at the stage load model: tuning cannot be applied"),
+        ({"tuning__targets": ["no_proj"]}, "the rehearsal fails at the stage resolve: tuning.targets names no layer"),
         ({"model__dtype": "float16"}, "the rehearsal fails at the stage resolve: model.dtype=float16 cannot be"),
     ],
 )

@@ -71,7 +71,7 @@ LONG = b"a" * 4000
         ("x.jsonl", [ROW, *[LONG] * 20], ["row", f"line 2: {SPLIT}"]),
         ("x.txt", [b"a\n", *[LONG] * 20, b"\nb\n"], ["row", f"line 2: {SPLIT}", "row"]),
         ("x.csv", [b"q,a\n1,2\n1,", *[LONG] * 20], ["row", f"line 3: {SPLIT}"]),
-        ("x.csv", [b'q,a\n1,2\n1,"', *[LONG + b"\n"] * 20], ["row", "line 3: the line is not valid CSV: got 'field l"]),
+        ("x.csv", [b'q,a\n1,2\n1,"', *[LONG + b"\n"] * 20], ["row", "line 3: the line is not valid CSV: got `field l"]),
         ("x.json", [b'[{"text": "a"}, {"text": "', *[LONG] * 1000, b'"}]'], ["row", f"row 2: {SPLIT}"]),
         ("x.jsonl", [ROW, *[b"\n" * 500] * 20], ["row", ": nine lines of ten are blank: got more than 1,024 of them"]),
         ("x.txt", [b"a\n", *[b" \n" * 500] * 20], ["row", ": nine lines of ten are blank: got more than 1,024 of"]),
@@ -197,11 +197,11 @@ def test_numbers_of_many_digits_are_text_or_one_line(digits: int, tmp_path: Path
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (gzip.compress(ROW, mtime=0), "x.jsonl is no text: it is gzip: add .gz to its name"),
-        (b"PK\x03\x04rest", "x.jsonl is no text: it is a zip archive or a workbook: unpack it, or name it .xlsx"),
-        (b"\x28\xb5\x2f\xfdrest", "x.jsonl is no text: it is Zstandard: unpack it, or compress it with gzip (.gz)"),
-        (b"\xfd7zXZ\x00rest", "x.jsonl is no text: it is xz: unpack it, or compress it with gzip (.gz)"),
-        (b"BZh91AYrest", "x.jsonl is no text: it is bzip2: unpack it, or compress it with gzip (.gz)"),
+        (gzip.compress(ROW, mtime=0), "x.jsonl is no text: it is gzip; add .gz to its name"),
+        (b"PK\x03\x04rest", "x.jsonl is no text: it is a zip archive or a workbook; unpack it, or name it .xlsx"),
+        (b"\x28\xb5\x2f\xfdrest", "x.jsonl is no text: it is Zstandard; unpack it, or compress it with gzip (.gz)"),
+        (b"\xfd7zXZ\x00rest", "x.jsonl is no text: it is xz; unpack it, or compress it with gzip (.gz)"),
+        (b"BZh91AYrest", "x.jsonl is no text: it is bzip2; unpack it, or compress it with gzip (.gz)"),
         (
             b'{\n "data": [\n{"a": 1}]}',
             "x.jsonl: one object goes over several lines: got keys ['data']; write only what",

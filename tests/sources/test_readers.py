@@ -54,7 +54,7 @@ def test_a_file_of_the_suffix_is_read_by_it_with_limit_and_table(talks: Path) ->
     assert [row.values for row in open_source(talks, readers=KNOWN, limit=2)] == ROWS[:2]
     assert [row.values for row in open_source(talks, readers=KNOWN, sheet="more")] == ROWS[:1]
     assert source.readers == (read_sqlite,)
-    with pytest.raises(DataError, match=r"unknown suffix: got '.sqlite'; known are .csv, .json"):
+    with pytest.raises(DataError, match=r"unknown suffix: got `.sqlite`; known are .csv, .json"):
         open_source(talks)
 
 
@@ -68,10 +68,10 @@ def test_folders_globs_and_compressed_files_are_found(tmp_path: Path, talks: Pat
         source = open_source(path, readers=KNOWN)
         assert [row.values for row in source] == ROWS * 2 and source.readers == (read_pairs,)
     (folder / "a.pairs").rename(folder / "a.arrow")  # what nothing built in reads is no longer passed over
-    with pytest.raises(DataError, match=r"several kinds of data: got .arrow, .pairs; give .*/d/\*.arrow"):
+    with pytest.raises(DataError, match=r"several kinds of data: got `.arrow, .pairs`; give .*/d/\*.arrow"):
         open_source(folder, readers=KNOWN)
     assert [row.values for row in open_source(folder / "a.arrow", readers=KNOWN)] == ROWS
-    with pytest.raises(DataError, match="has no sheets: got sheet 'more'"):
+    with pytest.raises(DataError, match="has no sheets: got sheet `more`"):
         open_source(folder / "b.pairs.gz", readers=KNOWN, sheet="more")
 
 

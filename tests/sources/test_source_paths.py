@@ -39,7 +39,7 @@ def test_a_folder_with_splits_gives_the_split(folder: Path) -> None:
     write("d/train-00000-of-00002.jsonl", "d/train-00001-of-00002.jsonl", "d/test-00000-of-00001.jsonl", "d/val.jsonl")
     assert opened("d") == ["d/train-00000-of-00002.jsonl", "d/train-00001-of-00002.jsonl"]
     assert opened("d", split="validation") == ["d/val.jsonl"]
-    with pytest.raises(DataError, match=r"folder d has no such split: got 'dev2'; choose one of test, train, valid"):
+    with pytest.raises(DataError, match=r"folder d has no such split: got `dev2`; choose one of test, train, valid"):
         open_source("d", split="dev2")
 
 
@@ -50,10 +50,10 @@ def test_a_split_whose_name_goes_on_is_named_in_full(folder: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_source("d")
     assert str(caught.value) == (
-        "folder d has several splits of this kind: got 'train', which may be train_gen or train_sft; "
+        "folder d has several splits of this kind: got `train`, which may be train_gen or train_sft; "
         "name one, such as split=train_gen"
     )
-    with pytest.raises(DataError, match="has no such split: got 'train_dpo'; did you mean train_sft or train_gen"):
+    with pytest.raises(DataError, match="has no such split: got `train_dpo`; did you mean train_sft or train_gen"):
         open_source("d", split="train_dpo")
     write("d/data/train.jsonl")
     assert opened("d") == ["d/data/train.jsonl"]
@@ -101,22 +101,22 @@ def test_package_files_are_found(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("d/1.json", "data file does not exist: got d/1.json; did you mean 1.jsonl"),
-        ("d/zzz.csv", "data file does not exist: got d/zzz.csv; choose one of 1.jsonl, 2.txt"),
-        ("none/1.json", "data file does not exist: got none/1.json; there is no folder none"),
-        ("empty/1.json", "data file does not exist: got empty/1.json; the folder empty is empty"),
-        ("./data", "data file does not exist: got ./data; "),
-        ("d/more", "data file does not exist: got d/more; choose one of 1.jsonl, 2.txt"),
-        ("d/*.csv", "no file matches: got d/*.csv; choose one of 1.jsonl, 2.txt"),
-        ("*/x/*.csv", "no file matches: got */x/*.csv; there is no folder */x"),
-        ("d/**", "d/3.bin has an unknown suffix: got '.bin'; known are .csv, .json, "),
-        ("x.xls", "x.xls has an unknown suffix: got '.xls'; save it as .xlsx"),
+        ("d/1.json", "data file does not exist: got `d/1.json`; did you mean 1.jsonl"),
+        ("d/zzz.csv", "data file does not exist: got `d/zzz.csv`; choose one of 1.jsonl, 2.txt"),
+        ("none/1.json", "data file does not exist: got `none/1.json`; there is no folder none"),
+        ("empty/1.json", "data file does not exist: got `empty/1.json`; the folder empty is empty"),
+        ("./data", "data file does not exist: got `./data`; "),
+        ("d/more", "data file does not exist: got `d/more`; choose one of 1.jsonl, 2.txt"),
+        ("d/*.csv", "no file matches: got `d/*.csv`; choose one of 1.jsonl, 2.txt"),
+        ("*/x/*.csv", "no file matches: got `*/x/*.csv`; there is no folder */x"),
+        ("d/**", "d/3.bin has an unknown suffix: got `.bin`; known are .csv, .json, "),
+        ("x.xls", "x.xls has an unknown suffix: got `.xls`; save it as .xlsx"),
         ("empty", "folder empty has no data files; known are .csv, .json"),
-        ("d", "folder d has several kinds of data: got .jsonl, .txt; give d/*.jsonl"),
-        ("package:no_such_package/x.jsonl", "package 'no_such_package' is not installed: got package:no_such_package/"),
-        ("package:", "'' is no name of a package: got 'package:'; write package:MODULE/FILE"),
+        ("d", "folder d has several kinds of data: got `.jsonl, .txt`; give d/*.jsonl"),
+        ("package:no_such_package/x.jsonl", "package `no_such_package` is not installed: got `package:no_such_"),
+        ("package:", "'' is no name of a package: got `'package:'`; write package:MODULE/FILE"),
         ("package:xtune/catalogue/rows/everyda.jsonl",
-         "package xtune has no such file: got 'catalogue/rows/everyda.jsonl'; did you mean everyday.jsonl"),
+         "package xtune has no such file: got `catalogue/rows/everyda.jsonl`; did you mean everyday.jsonl"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_told_with_near_names(folder: Path, path: str, message: str) -> None:
@@ -142,7 +142,7 @@ def test_an_unreadable_file_is_told(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_sheet_is_for_workbooks(folder: Path) -> None:
     write("a.jsonl")
-    with pytest.raises(DataError, match=r"a.jsonl has no sheets: got sheet 'Main'; leave it out, it is for .xlsx"):
+    with pytest.raises(DataError, match=r"a.jsonl has no sheets: got sheet `Main`; leave it out, it is for .xlsx"):
         open_source("a.jsonl", sheet="Main")
 
 

@@ -109,8 +109,8 @@ def test_the_fingerprint_tells_apart_other_rows_of_the_same_files(tmp_path: Path
 
 
 BROKEN = [
-    ("x.jsonl", '{"a": 1}\n{"a": \n{"a": 3}\n', "x.jsonl, line 2: the JSON is broken or cut off: got 'Expecting "
-     "value'; mend it, the file should be an array of objects or have one object a line"),
+    ("x.jsonl", '{"a": 1}\n{"a": \n{"a": 3}\n', "x.jsonl, line 2: the JSON is broken or truncated: got `Expecting "
+     "value`; the file should be an array of objects or have one object a line"),
     ("x.jsonl", '{"a": 1}\n3\n{"a": 3}', "x.jsonl, line 2: a row should be a JSON object: got a number; name its"),
     ("x.jsonl", '{"a": 1}\n[3]\n{"a": 3}', "x.jsonl, line 2: a row should be a JSON object: got a list; name"),
     ("x.jsonl", b'{"a": 1}\n{"a": "\xff"}\n{"a": 3}', "x.jsonl, line 2: the text is not UTF-8: got byte 0xff; save"),
@@ -118,7 +118,7 @@ BROKEN = [
      "be GB18030): got byte 0xc4; save the file as UTF-8"),
     ("x.jsonl", '{"a": 1}\n' + "[" * 100_000 + '\n{"a": 3}', "x.jsonl, line 2: the row is nested too deep; write"),
     ("x.jsonl", '{"a": 1}\n{"a": ' + "9" * 5000 + '}\n{"a": 3}', "x.jsonl, line 2: a number has too many digits: got "
-     "'Exceeds the limit"),
+     "`Exceeds the limit"),
     ("x.json", b'[{"a": 1}, {"a": "\xff"}, {"a": 3}]', "x.json, row 2: the text is not UTF-8: got byte 0xff; save"),
     ("x.json", '[{"a": 1}, null, {"a": 3}]', "x.json, row 2: a row should be a JSON object: got null; name"),
     ("x.csv", 'a,b\n1,2\n1,2,3\n3,4\n', "x.csv, line 3: the header has 2 columns: got 3 cells; put cells that hold ',' "
@@ -148,15 +148,15 @@ FATAL = [
     ("x.txt", "\n\n", "x.txt has no rows; give data with rows"),
     ("x.csv", "a,b\n", "x.csv has no rows; give data with rows"),
     ("x.json", '[{"a": 1}', "x.json, after row 1: expected a comma or the array's end: got the end of the file"),
-    ("x.json", '[{"a": 1} {"a": 2}]', "x.json, after row 1: expected a comma or the array's end: got '{'; mend it"),
-    ("x.json", '[{"a": 1}, {"a": "cut', "x.json, row 2: the JSON is broken or cut off: got 'Unterminated string"),
-    ("x.json", '[{"a": 1}, ]', "x.json, row 2: the JSON is broken or cut off: got 'Expecting value'"),
-    ("x.json", '[{"a": 1}] [', "x.json: text follows the end of the array: got '['; make the file one array"),
-    ("x.json", '[{"a": 1 "b": 2}]' + " " * 5_000_000, "x.json, row 1: the JSON is broken or cut off: got \"Expecting"),
-    ("x.csv", 'a,b\n1,"2\n3,4\n', "x.csv, line 2: the line is not valid CSV: got 'unexpected end of data'; mend its"),
-    ("x.csv", "a,b,a\n1,2,3\n", "x.csv, line 1: two columns have the same name: got 'a' twice; rename one"),
+    ("x.json", '[{"a": 1} {"a": 2}]', "x.json, after row 1: expected a comma or the array's end: got `{`; write a"),
+    ("x.json", '[{"a": 1}, {"a": "cut', "x.json, row 2: the JSON is broken or truncated: got `Unterminated string"),
+    ("x.json", '[{"a": 1}, ]', "x.json, row 2: the JSON is broken or truncated: got `Expecting value`"),
+    ("x.json", '[{"a": 1}] [', "x.json: text follows the end of the array: got `[`; make the file one array"),
+    ("x.json", '[{"a": 1 "b": 2}]' + " " * 5_000_000, "x.json, row 1: the JSON is broken or truncated: got"),
+    ("x.csv", 'a,b\n1,"2\n3,4\n', "x.csv, line 2: the line is not valid CSV: got `unexpected end of data`; close its"),
+    ("x.csv", "a,b,a\n1,2,3\n", "x.csv, line 1: two columns have the same name: got `a` twice; give each its own name"),
     ("x.csv", ",,\n1,2,3\n", "x.csv, line 1: the header is empty; write the column names into the first row"),
-    ("x.csv", '"a\nb\n', "x.csv, line 1: the line is not valid CSV: got 'unexpected end of data'; mend its quotes"),
+    ("x.csv", '"a\nb\n', "x.csv, line 1: the line is not valid CSV: got `unexpected end of data`; close its quotes"),
     ("x.csv", "a\n1\n".encode("utf-16"), "x.csv: the text is not UTF-8: got UTF-16; save the file as UTF-8"),
 ]  # fmt: skip
 

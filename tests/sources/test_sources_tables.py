@@ -105,13 +105,13 @@ def test_merged_cells_have_their_value_once_and_formulas_what_was_saved(tmp_path
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        ([["q"], ["a"]], {"sheet": "Mian"}, "x.xlsx has no such sheet: got 'Mian'; did you mean Main?"),
+        ([["q"], ["a"]], {"sheet": "Mian"}, "x.xlsx has no such sheet: got `Mian`; did you mean Main?"),
         ([], {}, "x.xlsx, sheet Main is empty; choose another sheet (Notes), or write column names and rows into it"),
         ([["q"]], {}, "x.xlsx has no rows; give data with rows"),
         (
             [["q", "q "], ["a", "b"]],
             {},
-            "x.xlsx, sheet Main, row 1: two columns have the same name: got 'q' twice; rename",
+            "x.xlsx, sheet Main, row 1: two columns have the same name: got `q` twice; give",
         ),
         (
             [["", " "], ["a", "b"]],
@@ -177,7 +177,7 @@ def test_a_file_that_is_no_parquet_is_told(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"x.parquet is not a readable Parquet file: got .*; write it again"):
             list(open_source(tmp_path / "x.parquet"))
     parquet.write_table(pa.table([pa.array(["x"]), pa.array(["y"])], names=["a", "a"]), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match="x.parquet: two columns have the same name: got a, a; rename one"):
+    with pytest.raises(DataError, match="x.parquet: two columns have the same name: got a, a; give each its own name"):
         list(open_source(tmp_path / "x.parquet"))
 
 

@@ -47,10 +47,10 @@ def bound_socket(path: Path) -> None:
 
 
 NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "dead link": (dead_link, "is a link to what is not there: got gone/2.jsonl; put the file there, or delete"),
-    "FIFO": (os.mkfifo, "is no file: got a FIFO; write the rows to a file, they are read more than once"),
-    "socket": (bound_socket, "is no file: got a socket; write the rows to a file"),
-    "device": (lambda path: path.symlink_to("/dev/zero"), "is no file: got a device; write the rows to a file"),
+    "dead link": (dead_link, "is a link to what is not there: got `gone/2.jsonl`; put the file there, or delete"),
+    "FIFO": (os.mkfifo, "is no file: got `a FIFO`; write the rows to a file, they are read more than once"),
+    "socket": (bound_socket, "is no file: got `a socket`; write the rows to a file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is no file: got `a device`; write the rows to a file"),
 }
 
 
@@ -189,7 +189,7 @@ def test_impossible_names_are_one_line(folder: Path, path: str) -> None:
 )
 def test_no_package_is_one_line_for_data_and_for_models(folder: Path, path: str) -> None:
     from xtune.errors import ModelError
-    from xtune.models.load import local_folder
+    from xtune.models.place import local_folder
 
     refused(f"package:{path}")
     with pytest.raises(ModelError, match="^[^\n]*; [^\n]*$"):
@@ -230,9 +230,9 @@ def test_what_only_looks_like_data_is_left_out_and_named(
 def test_data_of_other_formats_is_never_left_out(folder: Path, suffix: str) -> None:
     Path(f"d/3.jsonl{suffix}").write_text("x")
     assert refused("d") == (
-        f"folder d has several kinds of data: got {', '.join(sorted(['.jsonl', suffix]))}; give d/**/*.jsonl"
+        f"folder d has several kinds of data: got `{', '.join(sorted(['.jsonl', suffix]))}`; give d/**/*.jsonl"
     )
-    assert f"3.jsonl{suffix} has an unknown suffix: got '{suffix}'; " in refused(f"d/3.jsonl{suffix}")
+    assert f"3.jsonl{suffix} has an unknown suffix: got `{suffix}`; " in refused(f"d/3.jsonl{suffix}")
     assert "known are" not in refused(f"d/3.jsonl{suffix}")
     Path("d/1.jsonl").unlink()
     Path("d/sub/2.jsonl").unlink()

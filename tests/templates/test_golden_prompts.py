@@ -40,6 +40,6 @@ def test_a_training_sample_is_the_prompt_then_the_answer_and_its_end(golden):
         )
         assert sample.ids[: len(prompt)] == prompt
         assert set(sample.labels[: len(prompt)]) == {-100}
-        learnt = [label for label in sample.labels if label != -100]
-        assert learnt == sample.ids[len(prompt) : len(prompt) + len(learnt)]
-        assert "Paris." in tokenizer.decode(learnt)
+        trained = [label for label in sample.labels if label != -100]
+        assert trained == sample.ids[len(prompt) : len(prompt) + len(trained)]
+        assert "Paris." in tokenizer.decode(trained)

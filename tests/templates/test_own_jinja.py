@@ -151,7 +151,10 @@ def test_the_date_is_the_callers():
         ("a\n{% if %}", "the chat template of `M` cannot be compiled: `Expected an expression, got 'end of statement "),
         ("a\n{{ 1|centre }}", "cannot be compiled: `No filter named 'centre'.` in line 2; see `xtune list-templates`"),
         ("\n{% include 'x' %}", "cannot be compiled: `{% include %} is not for chat templates` in line 2; see"),
-        ("{{ 1 }}" * 30_000, "the chat template of `M` is too long: got 210,000 letters, at most 200,000; see `xtune"),
+        (
+            "{{ 1 }}" * 30_000,
+            "the chat template of `M` is too long: got 210,000 letters, at most 200,000; see `xtune",
+        ),
         ("\n\n{{ 1/0 }}", "the chat template of `M` fails: `ZeroDivisionError: division by zero` in line 3; see"),
         ("{{ x.y }}", "fails: `'x' is undefined` in line 1; see `xtune list-templates` for others"),
         ("\n{{ 'a'.zfill(9) }}", "fails: `access to attribute 'zfill' of 'str' object is unsafe.` in line 2; see"),

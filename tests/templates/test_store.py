@@ -26,24 +26,28 @@ def test_a_folder_without_a_template(tmp_path):
     [
         ("{", "chat template `{path}` is broken JSON: got Expecting property name enclosed in double quotes at line 1, "
               "column 2; write the file again, or give another one"),
-        ("[]", "{path}: a chat template is an object of fields: got []; write one with user"),
-        ('{"usr": ""}', "{path}: unknown field of a chat template: got 'usr'; did you mean user?"),
-        ('{"user": 1}', "{path}: user should be a string: got 1; change it"),
-        ('{"user": "{text}", "tool": 1}', "{path}: tool should be a string or null: got 1; change it"),
-        ('{"user": "{text}", "stop": "x"}', "{path}: stop should be a list of strings: got 'x'; change it"),
-        ('{"user": "{text}", "end_in_history": 1}', "{path}: end_in_history should be true or false: got 1; change it"),
+        ("[]", "{path}: a chat template is an object of fields: got `[]`; write one with user"),
+        ('{"usr": ""}', "{path}: unknown field of a chat template: got `'usr'`; did you mean user?"),
+        ('{"user": 1}', "{path}: user should be a string: got `1`; write a string there"),
+        ('{"user": "{text}", "tool": 1}', "{path}: tool should be a string or null: got `1`; write "
+         "a string or null there"),
+        ('{"user": "{text}", "stop": "x"}', "{path}: stop should be a list of strings: got `'x'`; write "
+         "a list of strings there"),
+        ('{"user": "{text}", "end_in_history": 1}', "{path}: end_in_history should be true or false: got `1`; write "
+         "true or false there"),
         (
             '{"user": "{text}", "cut": "word"}',
-            "{path}: cut should be one of control, answer, turn: got 'word'; change it",
+            "{path}: cut should be one of control, answer, turn: got `'word'`; write "
+         "one of control, answer, turn there",
         ),
         (
             "{}",
             "{path}: a chat template needs the field user; add it, with {text} where the text goes",
         ),
-        ('{"user": "Q"}', "chat template: user has no {text}: got 'Q'; say where the text goes"),
+        ('{"user": "Q"}', "chat template: user has no {text}: got `Q`; say where the text goes"),
         (
             '{"user": "{text|trm}"}',
-            "chat template: user has an unknown filter: got 'trm'; did you mean trim or trim_end?",
+            "chat template: user has an unknown filter: got `trm`; did you mean trim or trim_end?",
         ),
     ],
 )  # fmt: skip
@@ -61,7 +65,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_an_unknown_name():
-    with pytest.raises(UnknownName, match="unknown template: got 'chatlm'; did you mean"):
+    with pytest.raises(UnknownName, match="unknown template: got `chatlm`; did you mean"):
         render(Conversation((Turn("user", "x"),)), "chatlm")
 
 

@@ -108,7 +108,7 @@ def test_the_model_takes_it_for_what_it_can_do(installed):
         model.fused, chosen = None, model.fused
         assert torch.allclose(got, model({"input_ids": ids, "use_cache": False}, labels))
         model.fused = chosen
-    assert calls == [19]  # a batch of which nothing is learnt is ours
+    assert calls == [19]  # a batch of which nothing is trained on is ours
     with torch.no_grad():
         model({"input_ids": ids, "use_cache": False}, shifted(ids))
     assert calls == [19]

@@ -112,7 +112,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_samples(tmp_path,
     assert message.startswith(
         "the loss of step 3 is nan: nothing of it is saved, the newest checkpoint is older; look at its samples"
     )
-    assert "learnt)" in message and "w" in message.partition("They are:")[2]
+    assert "trained on)" in message and "w" in message.partition("They are:")[2]
 
 
 def test_a_gradient_that_is_not_finite_stops_and_leaves_the_weights(tmp_path, monkeypatch):

@@ -97,7 +97,7 @@ def test_a_model_gives_its_own_loss_and_gradients(which):
     ids = torch.randint(1, 50, (3, 30))
     labels = torch.where(torch.rand(3, 30) < 0.6, ids, IGNORE)
     labels[:, 0] = IGNORE
-    learnt = (labels != IGNORE).sum()
+    trained = (labels != IGNORE).sum()
 
     model(input_ids=ids, labels=labels).loss.backward()
     expected = {key: value.grad.clone() for key, value in model.named_parameters()}
@@ -105,7 +105,7 @@ def test_a_model_gives_its_own_loss_and_gradients(which):
     model.zero_grad()
     learner = LogProbModel(model)
     assert learner.rule is not None
-    loss = -learner({"input_ids": ids, "use_cache": False}, shifted(labels)).sum() / learnt
+    loss = -learner({"input_ids": ids, "use_cache": False}, shifted(labels)).sum() / trained
     loss.backward()
 
     torch.testing.assert_close(loss, reference)

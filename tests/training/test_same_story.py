@@ -88,10 +88,10 @@ def test_a_signal_in_any_step(step, quiet, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_a_signal_while_evaluating(count, quiet, tmp_path, monkeypatch):
-    from xtune.training import build
+    from xtune.training import evaluations
 
     with monkeypatch.context() as patch:
-        stop(patch, build, "answers", count)
+        stop(patch, evaluations, "answers", count)
         first = run(tmp_path)
     assert first.reason == "SIGTERM" and first.checkpoint.name == f"step_{2 * count - 2}"
     assert len(first.evaluations) == len(first.answers) == count - 1  # broken off, and made up for
@@ -176,7 +176,8 @@ def test_journals_of_a_checkpoint_are_part_of_it(work_dir, quiet, caplog):
     flip(quiet_journal := work_dir / "checkpoints" / quiet.checkpoint.name / "journals" / "evaluations.jsonl", 30, 0)
     assert quiet_journal.exists()
     run(work_dir, "auto")
-    assert "the content of journals/evaluations.jsonl has changed; the one before it is tried" in caplog.text
+    assert "the content of journals/evaluations.jsonl has changed; " in caplog.text
+    assert "; the one before it is tried" in caplog.text
     assert story(work_dir) == story(quiet.work_dir)
 
 
@@ -196,7 +197,7 @@ def test_any_bit_of_a_manifest(work_dir, quiet):
 )
 def test_a_manifest_that_lacks_something(text, work_dir, quiet):
     (work_dir / "checkpoints" / quiet.checkpoint.name / "manifest.json").write_text(text)
-    assert find_checkpoint(work_dir).name < quiet.checkpoint.name
+    assert find_checkpoint(work_dir) == list_checkpoints(work_dir)[-2]
 
 
 def test_a_forged_manifest_is_one_message(work_dir, quiet):

@@ -57,9 +57,9 @@ def test_a_module_that_is_not_there_is_one_line(tiny_model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rnk": 8}, r"tuning lora: unknown key: got rnk; did you mean rank\?"),
-        ({"rank": 0}, "tuning lora: rank should be greater than 0: got 0"),
-        ({"bits": 4}, "tuning lora: unknown key: got bits; known here: rank, alpha"),
+        ({"rnk": 8}, r"tuning lora: unknown key: got `rnk`; did you mean rank\?"),
+        ({"rank": 0}, "tuning lora: rank should be greater than 0: got `0`"),
+        ({"bits": 4}, "tuning lora: unknown key: got `bits`; known here: rank, alpha"),
     ],
 )
 def test_options_are_checked_by_the_strategy(options, message):

@@ -87,9 +87,9 @@ class ProgressCallback(Callback):
 
     def chosen(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
-            told = f"{row['accuracy']:.1%} of {row['questions']:,} questions right"
+            share = f"{row['accuracy']:.1%} of {row['questions']:,} questions right"
             left = f" ({row['too_long']:,} too long to ask)" if row["too_long"] else ""
-            self.console.print(f"{row['name']} after step {row['step']}: {told}{left}")
+            self.console.print(f"{row['name']} after step {row['step']}: {share}{left}")
 
     def ended(self, reason: str) -> None:
         if self.bar is not None:

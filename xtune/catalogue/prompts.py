@@ -1,4 +1,4 @@
-"""Questions that a run answers now and then, to show what it has learnt so far; see the datasets for which."""
+"""Questions that a run answers now and then, to show what it has learned so far; see the datasets for which."""
 
 SCENIC = ["请给我介绍五个上海的景点", "Please tell me five scenic spots in Shanghai"]
 

@@ -86,7 +86,9 @@ def find_checkpoint(path: str | Path) -> Path:
             if not candidate.exists():  # the run that writes here has deleted it in the meantime
                 return find_checkpoint(path)
             log.warning("%s; the one before it is tried", error)
-    raise CheckpointError(f"there is no good checkpoint: got {path}; give a work dir, or one of its {FOLDER}/step_N")
+    raise CheckpointError(
+        f"there is no good checkpoint: got `{path}`", f"give a work dir, or one of its {FOLDER}/step_N"
+    )
 
 
 def list_checkpoints(work_dir: str | Path) -> list[Path]:
@@ -102,9 +104,12 @@ def read_manifest(checkpoint: str | Path) -> dict[str, Any]:
     what = f"checkpoint {checkpoint} has no readable {MANIFEST}:"
     manifest = read_json(Path(checkpoint, MANIFEST), what=what, error=CheckpointError, hint=ANOTHER)
     if manifest.get("format") != FORMAT:
-        raise CheckpointError(f"checkpoint {checkpoint} is of another version of xtune: its format is not {FORMAT}")
+        raise CheckpointError(
+            f"checkpoint {checkpoint} is of another version of xtune: its format is not {FORMAT}",
+            "resume with the version named in its xtune_run.json",
+        )
     if manifest.get("sha256") != _digest(manifest):
-        raise CheckpointError(f"checkpoint {checkpoint} is damaged: the content of {MANIFEST} has changed")
+        raise CheckpointError(f"checkpoint {checkpoint} is damaged: the content of {MANIFEST} has changed", ANOTHER)
     checked(manifest, Manifest, where=f"{what} it", error=CheckpointError, hint=ANOTHER)
     return manifest
 
@@ -120,13 +125,15 @@ def verify(checkpoint: Path) -> dict[str, Any]:
     for name, wanted in manifest["files"].items():
         file = checkpoint / name
         if not file.is_file():
-            raise CheckpointError(f"checkpoint {checkpoint} is damaged: {name} is missing")
+            raise CheckpointError(f"checkpoint {checkpoint} is damaged: {name} is missing", ANOTHER)
         with foreign(f"checkpoint {checkpoint} cannot be read", CheckpointError, ANOTHER):
             size, found = file.stat().st_size, _sha256(file)
         if size != wanted["bytes"]:
-            raise CheckpointError(f"checkpoint {checkpoint} is damaged: {name} has {size} bytes, not {wanted['bytes']}")
+            raise CheckpointError(
+                f"checkpoint {checkpoint} is damaged: {name} has {size} bytes, not {wanted['bytes']}", ANOTHER
+            )
         if found != wanted["sha256"]:
-            raise CheckpointError(f"checkpoint {checkpoint} is damaged: the content of {name} has changed")
+            raise CheckpointError(f"checkpoint {checkpoint} is damaged: the content of {name} has changed", ANOTHER)
     return manifest
 
 
@@ -140,8 +147,8 @@ def while_there(checkpoint: Path) -> Iterator[None]:
             raise
     if not checkpoint.exists():
         raise CheckpointError(
-            f"checkpoint {checkpoint} was deleted while it was read, by a run that goes on; "
-            f"give the work dir again: its newest one is taken"
+            f"checkpoint {checkpoint} was deleted while it was read, by a run that goes on",
+            "give the work dir again: its newest one is taken",
         )
 
 

@@ -104,7 +104,8 @@ class Journals(NamedTuple):
                 journals.append(Journal(path, kept, write=write))
         except OSError as error:
             raise CheckpointError(
-                f"`{path}` cannot be taken up: {reason(error)}; make room or rights there, or choose another --work-dir"
+                f"`{path}` cannot be taken up: {reason(error)}",
+                "make room or rights there, or choose another --work-dir",
             ) from error
         try:
             yield cls(*journals)

@@ -88,8 +88,8 @@ def _find(work_dir: Path, resume: str | Path, about: dict[str, Any], other_base:
     mine, here = [path.resolve() for path in list_checkpoints(work_dir)], found.resolve()
     if mine and here not in mine:
         raise CheckpointError(
-            f"work dir {work_dir} holds a run of its own, up to {mine[-1].name}: it cannot go on from {found} too; "
-            f"go on from its own with --resume alone, or choose another --work-dir"
+            f"work dir {work_dir} holds a run of its own, up to {mine[-1].name}: it cannot go on from {found} too",
+            "go on from its own with --resume alone, or choose another --work-dir",
         )
     for later in mine[mine.index(here) + 1 :] if mine else []:
         log.warning("%s is deleted: the run goes on from %s", later.name, found.name)
@@ -107,22 +107,25 @@ def check_resume(before: dict[str, Any], now: dict[str, Any], *, packs_before: i
     if packs_before != packs_now:
         raise CheckpointError(
             f"cannot resume with another batch: a step had {packs_before} packs, now it has {packs_now} "
-            f"(train.batch_size x train.accumulate x ranks); set them so that it is the same"
+            "(train.batch_size x train.accumulate x ranks)",
+            "set them so that it is the same",
         )
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) == new.get(key) or key.startswith(FREE) or key in SPLIT:
             continue
         change = f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
         if not key.startswith(SAID):
-            raise CheckpointError(f"cannot resume with another config: {change}; set it back, or use another work dir")
+            raise CheckpointError(
+                f"cannot resume with another config: {change}", "set it back, or use another work dir"
+            )
         log.warning("resumed with a change: %s", change)
 
 
 def check_data(before: str, now: str) -> None:
     if before != now:
         raise CheckpointError(
-            "cannot resume with other data: the prepared rows are not those of the checkpoint; "
-            "put the data back, or use another work dir"
+            "cannot resume with other data: the prepared rows are not those of the checkpoint",
+            "put the data back, or use another work dir",
         )
 
 
@@ -130,8 +133,8 @@ def check_order(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Compares the rules of the order. Older checkpoints name none: only packed rows came shuffled."""
     if before.get("order", SHUFFLED) != now["order"]:
         raise CheckpointError(
-            f"cannot resume: the checkpoint's version of xtune took the rows in another order, now `{now['order']}`; "
-            "start in another work dir, or resume with the version that is named in the checkpoint's xtune_run.json"
+            f"cannot resume: the checkpoint's version of xtune took the rows in another order, now `{now['order']}`",
+            "start in another work dir, or resume with the version that is named in the checkpoint's xtune_run.json",
         )
 
 

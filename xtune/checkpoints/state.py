@@ -46,7 +46,8 @@ def load_optimizer_state(
     """Puts back what `optimizer_state` gave. Raises CheckpointError where it does not fit these parameters."""
     if facts["parameters"] != len(parameters):
         raise CheckpointError(
-            f"the checkpoint's optimizer state is of {facts['parameters']} parameters: got {len(parameters)}"
+            f"the checkpoint's optimizer state is of {facts['parameters']} parameters: got {len(parameters)}",
+            "resume with the config that it was trained with",
         )
     for name, value in {**tensors, **facts["numbers"]}.items():
         index, key = name.split(".", 1)
@@ -62,7 +63,10 @@ def load_optimizer_state(
 
 def _as_shard(value: Tensor, parameter: Tensor) -> DTensor:
     if not isinstance(parameter, DTensor):
-        raise CheckpointError("the checkpoint's optimizer state is a shard, but this run shards nothing")
+        raise CheckpointError(
+            "the checkpoint's optimizer state is a shard, but this run shards nothing",
+            "resume with the strategy that it was written by",
+        )
     return DTensor.from_local(
         value.to(parameter.device),
         parameter.device_mesh,

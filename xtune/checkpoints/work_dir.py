@@ -59,13 +59,13 @@ def _enter(work_dir: Path, resuming: bool) -> tuple[int | None, XtuneError | Non
         return handle, XtuneError(problem)
     if not locked:
         return handle, XtuneError(
-            f"work dir `{work_dir}` is in use by another run; wait for it, or choose another --work-dir"
+            f"work dir `{work_dir}` is in use by another run", "wait for it, or choose another --work-dir"
         )
     found = list_checkpoints(work_dir)
     if found and not resuming:
         return handle, CheckpointError(
-            f"work dir `{work_dir}` holds a run already, up to `{found[-1].name}`; "
-            f"go on from it with --resume, or choose another --work-dir"
+            f"work dir `{work_dir}` holds a run already, up to `{found[-1].name}`",
+            "go on from it with --resume, or choose another --work-dir",
         )
     return handle, None
 
@@ -106,8 +106,9 @@ def check_shared(work_dir: Path) -> None:
     if blind:
         rank, host = blind[0]
         raise XtuneError(
-            f"work dir `{work_dir}` is not one folder for all ranks: rank {rank} on `{host}` does not see what rank 0 "
-            f"on `{seen[0][1]}` writes there; choose a --work-dir that all machines share"
+            f"work dir `{work_dir}` is not one folder for all ranks: rank {rank} on `{host}` does not see what "
+            f"rank 0 on `{seen[0][1]}` writes there",
+            "choose a --work-dir that all machines share",
         )
 
 

@@ -25,7 +25,7 @@ COMMANDS = {
     "list-models": "list base models with size, context, template and licence",
     "list-templates": "list chat templates, each with an example",
     "list-mappers": "list dataset mappers: a row in, a conversation out",
-    "list-objectives": "list objectives, what is learnt from a row, and their options",
+    "list-objectives": "list objectives, what is learned from a row, and their options",
     "list-strategies": "list strategies and their options",
     "list-components": "list quantizations, optimizers, schedules, callbacks and readers of files, with options",
     "plugins": "list plugins, what they add, and what cannot be loaded",
@@ -35,7 +35,7 @@ COMMANDS = {
     "plan": "show parameters, memory, work and disk of a config before anything is downloaded",
     "check-template": "compare a chat template with the tokenizer's own",
     "check-custom-dataset": "check the rows of a data file",
-    "log-dataset": "show rows as the model will see them, and what is learnt",
+    "log-dataset": "show rows as the model will see them, and what is trained on",
     "cache": "list or clear prepared data",
 }
 """Names and their one line of help. The module of `list-cfg` is `xtune.commands.list_cfg`."""
@@ -45,7 +45,7 @@ BUILTINS = registries.BUILTINS | {"commands": __name__}
 
 @dataclass(frozen=True)
 class Command:
-    """A command whose module is imported on use. It stands in for the module: HELP, add_arguments, run."""
+    """A command whose module is imported on use. It replaces the module: HELP, add_arguments, run."""
 
     module_name: str
     HELP: str

@@ -32,7 +32,7 @@ def within(low: Number, high: float = math.inf) -> Callable[[str], Number]:
         except ValueError:
             value = kind(low - 1)
         if not low <= value <= high or value == math.inf:
-            raise ArgumentTypeError(f"should be {wanted} {limits}: got {text!r}")
+            raise ArgumentTypeError(f"should be {wanted} {limits}: got `{text}`")
         return value
 
     return parse

@@ -23,11 +23,11 @@ def run(args: Namespace) -> int:
 
     found = entries(root)
     rows = [("KEY", "MADE", "SIZE", "ROWS", "TOKENS", "PACKS", "DATA")]
-    for folder, size, told in found:
-        report = told.get("report")
+    for folder, size, about in found:
+        report = about.get("report")
         figures = [f"{report[name]:,}" for name in ("trained", "tokens", "packs")] if report else ["unreadable", "", ""]
         key = folder.name if folder.name.endswith(".part") else folder.name[:8]
-        rows.append((key, told.get("made", ""), in_bytes(size), *figures, ", ".join(told.get("data", []))))
+        rows.append((key, about.get("made", ""), in_bytes(size), *figures, ", ".join(about.get("data", []))))
     if found:
         print_table(rows)
     print(f"{data_sets(len(found))} in {root}, {in_bytes(sum(size for _, size, _ in found))}")

@@ -94,7 +94,7 @@ def talk(session: Session) -> None:
             return
         except UnicodeDecodeError as error:
             got = f"byte 0x{error.object[error.start]:02x}"
-            raise DataError(f"questions should be UTF-8 text: got {got}; check what is piped in") from error
+            raise DataError(f"questions should be UTF-8 text: got `{got}`", "check what is piped in") from error
         if text == "/exit":
             return
         if text == "/new":
@@ -107,4 +107,4 @@ def talk(session: Session) -> None:
             except XtuneError as error:
                 if not person:
                     raise
-                print(f"xtune: {error}")
+                print(f"xtune: {error.lines()}")

@@ -9,7 +9,7 @@ from xtune.commands.argument_types import given
 from xtune.commands.config_arguments import add_config_arguments, config_from, work_dir_from
 
 if TYPE_CHECKING:
-    from xtune.check import Finding
+    from xtune.check.finding import Finding
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red", "unknown": "dim"}
 
@@ -24,7 +24,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     from itertools import chain
 
-    from xtune.check import of_data, of_settings, of_tokenizer
+    from xtune.check.data import of_data
+    from xtune.check.model import of_model
+    from xtune.check.settings import of_settings
     from xtune.commands.console import quiet_libraries
     from xtune.dist.started_by import ranks_wanted
     from xtune.resolve import resolve
@@ -34,11 +36,11 @@ def run(args: Namespace) -> int:
     work_dir = work_dir_from(args)
     ranks = ranks_wanted()
     errors = 0
-    for finding in chain(of_settings(found, work_dir, ranks), of_tokenizer(found), of_data(found, ranks)):
+    for finding in chain(of_settings(found, work_dir, ranks), of_model(found), of_data(found, ranks)):
         show(finding)
         errors += finding.level == "error"
     if errors:
-        print(f"\nnot ready to train: {errors} thing{'s' if errors > 1 else ''} to mend")
+        print(f"\nnot ready to train: {errors} thing{'s' if errors > 1 else ''} to correct")
         return 2
     print("\nready to train")
     return 0
@@ -52,4 +54,6 @@ def show(finding: Finding) -> None:
     from xtune.text import visible
 
     level = (f"{finding.level:<9}", STYLES[finding.level])
-    console(soft_wrap=True).print(Text.assemble(f"{finding.subject:<12}", level, visible(finding.told)))
+    console(soft_wrap=True).print(Text.assemble(f"{finding.subject:<12}", level, visible(finding.fact)))
+    if finding.hint:
+        print(f"{'':21}hint: {finding.hint}")

@@ -71,7 +71,7 @@ def run(args: Namespace) -> int:
     from xtune.sources.source import open_source
 
     if args.limit is not None and args.limit < 1:
-        raise DataError(f"--limit should be at least 1: got {args.limit}; leave it out to check all rows")
+        raise DataError(f"--limit should be at least 1: got `{args.limit}`", "leave it out to check all rows")
     found = components()
     source = open_source(
         args.file, split=args.split, subset=args.subset, sheet=args.sheet, limit=args.limit, readers=found.sources

@@ -26,7 +26,8 @@ def run(args: Namespace) -> int:
 
     quiet_libraries()
     from xtune.encoding.verify import best_match, compare
-    from xtune.models.load import load_tokenizer, local_folder
+    from xtune.models.load import load_tokenizer
+    from xtune.models.place import local_folder
     from xtune.templates.store import find_template, load_template
 
     found = components()
@@ -34,10 +35,10 @@ def run(args: Namespace) -> int:
     name = args.template
     template = find_template(name, found.templates) if name else load_template(local_folder(args.model, weights=False))
     if template is not None:
-        return tell(name or "stored with the model", compare(template, tokenizer))
+        return show(name or "stored with the model", compare(template, tokenizer))
     equal, nearest = best_match(dict(found.templates), tokenizer)
     if nearest is not None:
-        return tell(f"{nearest[0]} (the nearest one)", nearest[1])
+        return show(f"{nearest[0]} (the nearest one)", nearest[1])
     if not equal:
         print("no registered template can be written with this tokenizer")
         return 2
@@ -45,7 +46,7 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def tell(name: str, comparison: Comparison) -> int:
+def show(name: str, comparison: Comparison) -> int:
     """Prints a comparison and returns the exit code."""
     refused = f"; {comparison.refused} are refused by the tokenizer's own" if comparison.refused else ""
     if not comparison.differences:

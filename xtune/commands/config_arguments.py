@@ -61,7 +61,7 @@ def config_from(args: Namespace) -> Config:
     if args.data:
         overrides["data"] = replaced(overridden(values, where, {}).data, args.data, args.mapper)
     elif args.mapper:
-        raise ConfigError(f"--mapper goes with --data: got only --mapper {args.mapper}; or set data.0.mapper")
+        raise ConfigError(f"--mapper goes with --data: got only --mapper {args.mapper}", "or set data.0.mapper")
     if args.template:
         overrides["template"] = args.template
     if args.seed is not None:
@@ -83,8 +83,8 @@ def replaced(entries: list[DataSettings], paths: list[str], mapper: str | None) 
         first = entries[0]
         if not mapper and any((e.mapper, e.options) != (first.mapper, first.options) for e in entries):
             raise ConfigError(
-                f"the config has {len(entries)} data entries with different mappers: "
-                f"got {len(paths)} in their place; give {len(entries)}, or say --mapper"
+                f"the config has {len(entries)} data entries with different mappers: got {len(paths)} in their place",
+                f"give {len(entries)}, or say --mapper",
             )
         entries = [first]
     if len(entries) == 1:

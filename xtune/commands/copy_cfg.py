@@ -17,7 +17,7 @@ COMMENTS = {
     "template": "How turns become text (xtune list-templates). It is stored with the adapter, so chat uses the same.",
     "tuning": "How weights are tuned (xtune list-strategies). More rank learns more and takes more memory;\n"
     'targets: "all-linear", or names such as ["q_proj", "v_proj"].',
-    "distributed": "How the work is spread: auto, single, ddp, fsdp, deepspeed_zero1 to 3, also with _offload.",
+    "distributed": "How the work is distributed: auto, single, ddp, fsdp, deepspeed_zero1 to 3, also with _offload.",
     "data": "What is trained on, one entry a source. path: a hub id, or .json, .jsonl, .csv, .parquet, .xlsx or .txt\n"
     "files (one, a folder, a glob); mapper: how a row becomes a conversation (xtune list-mappers), its columns\n"
     'by options, as options=dict(question="Frage"). Also: limit, weight, system, split, subset, sheet.',
@@ -71,7 +71,7 @@ def write(target: Path, text: str, *, force: bool) -> None:
     from xtune.atomic import whole_file
 
     if os.path.exists(target) and not force:
-        raise ConfigError(f"{target} exists; give another folder, or --force to overwrite it")
+        raise ConfigError(f"{target} exists", "give another folder, or --force to overwrite it")
     with foreign(f"{one_line(str(target))} cannot be written", ConfigError, "give another folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as beside:

@@ -46,7 +46,7 @@ def write_page(path: Path, html: str) -> None:
         with whole_file(path) as beside:
             beside.write_text(html, encoding="utf-8", errors="replace")
     except OSError as error:
-        raise DataError(f"page {path} cannot be written: got {error.strerror}; give --html another file") from error
+        raise DataError(f"page {path} cannot be written: got {error.strerror}", "give --html another file") from error
 
 
 def figures(report: Report) -> list[str]:
@@ -54,7 +54,9 @@ def figures(report: Report) -> list[str]:
     cards = [
         _figure(f"{report.trained:,}", f"of {report.read:,} rows trained on", report.trained / report.read),
         _figure(f"{report.tokens:,}", "tokens an epoch"),
-        _figure(share(report.learnt, report.tokens), "of tokens learnt", report.learnt / report.tokens),
+        _figure(
+            share(report.trained_tokens, report.tokens), "of tokens trained on", report.trained_tokens / report.tokens
+        ),
     ]
     if report.fill is None:
         return [*cards, _figure(f"{report.tokens / report.samples:,.0f}", "tokens a sample, not packed")]
@@ -99,12 +101,12 @@ def histogram(lengths: np.ndarray) -> str:
 
 def sample_card(number: int, sample: Shown) -> str:
     """One sample with its place and figures."""
-    counted = f"{sample.tokens:,} tokens, {sample.learnt:,} learnt ({share(sample.learnt, sample.tokens)})"
+    counted = f"{sample.tokens:,} tokens, {sample.trained:,} trained on ({share(sample.trained, sample.tokens)})"
     head = f"<header><b>{number}</b><span>{escape(sample.where)}</span><span>{counted}</span></header>"
     return f'<article class="card sample">{head}<div class="text">{"".join(map(_marked, sample.spans))}</div></article>'
 
 
 def _marked(span: Span) -> str:
-    kinds = " ".join(name for name, yes in (("control", span.control), ("learnt", span.learn)) if yes)
+    kinds = " ".join(name for name, yes in (("control", span.control), ("trained", span.learn)) if yes)
     text = escape(span.text)
     return f'<span class="{kinds}">{text}</span>' if kinds else text

@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
         parsed = [name for name in map(parse, fnmatch.filter(names, like)) if name and _passes(name, filters)]
         names = [name.text for name in parsed]
     if not names:
-        raise ConfigError(f"no config matches: got {', '.join(asked)}; see xtune list-cfg, xtune list-models")
+        raise ConfigError(f"no config matches: got {', '.join(asked)}", "see xtune list-cfg, xtune list-models")
     if args.group:
         _print_groups(parsed, args.group)
     else:

@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     chosen = {name: mapper for name, mapper in components().mappers.items() if matches(name, args.pattern)}
     if not chosen:
-        raise ConfigError(f"no mapper matches: got {args.pattern}; xtune list-mappers lists all")
+        raise ConfigError(f"no mapper matches: got `{args.pattern}`", "xtune list-mappers lists all")
     for name, mapper in chosen.items():
         print(f"{name}: {described(mapper)}\n")
     return 0

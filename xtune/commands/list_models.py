@@ -21,7 +21,7 @@ def run(args: Namespace) -> int:
         if matches(name, args.pattern) and args.family in (None, spec.family)
     ]
     if not rows:
-        raise ConfigError(f"no model matches: got {args.pattern or args.family}; xtune list-models lists all")
+        raise ConfigError(f"no model matches: got `{args.pattern or args.family}`", "xtune list-models lists all")
     print_table([("NAME", "SIZE", "CONTEXT", "TEMPLATE", "FAMILY", "LICENCE", "PATH"), *rows])
     return 0
 

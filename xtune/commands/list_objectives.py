@@ -1,4 +1,4 @@
-"""`xtune list-objectives`: what can be learnt from a row, with every option."""
+"""`xtune list-objectives`: what can be learned from a row, with every option."""
 
 from __future__ import annotations
 

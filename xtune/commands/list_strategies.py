@@ -1,4 +1,4 @@
-"""`xtune list-strategies`: how weights are tuned and how work is spread, with every option."""
+"""`xtune list-strategies`: how weights are tuned and how work is distributed, with every option."""
 
 from __future__ import annotations
 

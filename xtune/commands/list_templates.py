@@ -19,11 +19,11 @@ def run(args: Namespace) -> int:
 
     chosen = {name: template for name, template in components().templates.items() if matches(name, args.pattern)}
     if not chosen:
-        raise ConfigError(f"no template matches: got {args.pattern}; xtune list-templates lists all")
+        raise ConfigError(f"no template matches: got `{args.pattern}`", "xtune list-templates lists all")
     example = Conversation(
         (Turn("user", "Hello"), Turn("assistant", "Hi!"), Turn("user", "Bye"), Turn("assistant", "Bye!"))
     )
-    print("The text between [[ and ]] is learnt; {bos} and {eos} are the tokenizer's own tokens.\n")
+    print("The text between [[ and ]] is trained on; {bos} and {eos} are the tokenizer's own tokens.\n")
     for name, template in chosen.items():
         text = "".join(f"[[{span.text}]]" if span.learn else span.text for span in render(example, template))
         print(name)

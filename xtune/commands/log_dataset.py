@@ -1,4 +1,4 @@
-"""xtune log-dataset NAME|FILE: rows as the model will see them, what is learnt of them, and the account of all rows."""
+"""xtune log-dataset NAME|FILE: rows as the model will see them, what of them is trained on, and the account of all."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from xtune.data.dataset import Packs
 
 ON_SCREEN, ON_PAGE = 5, 300
-LEARNT, GIVEN, CONTROL = "green", "bright_black", "magenta"
+TRAINED, GIVEN, CONTROL = "green", "bright_black", "magenta"
 
 
 class Shown(NamedTuple):
-    """One sample for a person: where its row is, its text, and how many of its tokens are learnt."""
+    """One sample for a person: where its row is, its text, and how many of its tokens are trained on."""
 
     where: str
     spans: list[Span]
     tokens: int
-    learnt: int
+    trained: int
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
 
 
 def choose(packs: Packs, rows: int, tokenizer: PreTrainedTokenizerBase) -> list[Shown]:
-    """The samples of `rows` rows of the training split, evenly spread over the data in the order it was read."""
+    """The samples of `rows` rows of the training split, distributed evenly over the data in the order it was read."""
     import numpy as np
 
     from xtune.conversation import IGNORE
@@ -105,16 +105,16 @@ def title(number: int, sample: Shown) -> Text:
     from rich.text import Text
 
     text = Text(visible(f"{number}  {sample.where}  "), style="bold")
-    return text.append(f"{sample.tokens:,} tokens, {sample.learnt:,} learnt", style="not bold cyan")
+    return text.append(f"{sample.tokens:,} tokens, {sample.trained:,} trained on", style="not bold cyan")
 
 
 def coloured(spans: list[Span]) -> Text:
-    """The text of a sample: learnt, given, and control tokens each in a colour; learnt control tokens underlined."""
+    """The text of a sample: trained, given, and control tokens each in a colour; trained control tokens underlined."""
     from rich.text import Text
 
     text = Text()
     for span in spans:
-        style = LEARNT if span.learn else GIVEN
+        style = TRAINED if span.learn else GIVEN
         text.append(
             visible(span.text),
             style=f"{CONTROL} underline" if span.control and span.learn else CONTROL if span.control else style,
@@ -125,10 +125,10 @@ def coloured(spans: list[Span]) -> Text:
 def legend() -> Text:
     from rich.text import Text
 
-    text = Text("learnt", style=LEARNT).append("   given, not learnt", style=GIVEN)
+    text = Text("trained on", style=TRAINED).append("   given, not trained on", style=GIVEN)
     return (
         text.append("   ")
         .append("control token", style=CONTROL)
         .append("   ")
-        .append("learnt control token", style=f"{CONTROL} underline")
+        .append("control token that is trained on", style=f"{CONTROL} underline")
     )

@@ -37,7 +37,10 @@ def plugin_files(name: str) -> dict[str, str]:
     from xtune.commands.plugin_files import FILES
 
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise PluginError(f"a plugin's name has small letters, digits and single hyphens: got {name!r}; change it")
+        raise PluginError(
+            f"a plugin's name has small letters, digits and single hyphens: got `{name}`",
+            "take a name such as my-templates",
+        )
     package = name.replace("-", "_")
     short = package.removeprefix("xtune_")
     check_free(name, package, short)
@@ -54,11 +57,13 @@ def check_free(name: str, package: str, short: str) -> None:
     from xtune.plugins.discover import find
 
     if iskeyword(short) or not short.isidentifier():
-        raise PluginError(f"components cannot be called that in Python: got {short!r}; choose another name")
+        raise PluginError(
+            f"components cannot be called that in Python: got `{short}`", "take a name such as my-templates"
+        )
     found = components([])
     for registry in (found.templates, found.mappers, found.commands):
         if short in registry:
-            raise PluginError(f"{registry.kind} {short!r} is built in: got that name for a plugin; try my-{short}")
+            raise PluginError(f"{registry.kind} `{short}` is built in: got that name for a plugin", f"try my-{short}")
     own = {entry.dist.name for entry in find() if entry.dist is not None}
     if name not in own and (package in sys.stdlib_module_names or getattr(find_spec(package), "origin", None)):
-        raise PluginError(f"there is a module of that name: got {package!r}; try xtune-{package}")
+        raise PluginError(f"there is a module of that name: got `{package}`", f"try xtune-{package}")

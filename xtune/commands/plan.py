@@ -106,7 +106,7 @@ def print_data(run: Run, flops: float | None, gpus: int) -> None:
     if flops is not None:
         print(f"            {flops * report.tokens / 1e15:.3f} PFLOPs an epoch")
     print(f"data        {report.read:,} rows, {report.trained:,} trained")
-    print(f"            {report.tokens:,} tokens, {report.learnt:,} learnt")
+    print(f"            {report.tokens:,} tokens, {report.trained_tokens:,} trained on")
     print(f"            {steps:,} steps on {gpus} device{'s' if gpus > 1 else ''}")
 
 

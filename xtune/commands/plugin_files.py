@@ -43,7 +43,7 @@ A plugin for xtune. It adds one component of each kind; delete those that you do
 | --- | --- |
 | `mapper.py` | a function from a row to a conversation |
 | `strategy.py` | a way to tune the weights |
-| `objective.py` | what is learnt from a row |
+| `objective.py` | what is learned from a row |
 | `quantization.py` | a way to hold the weights of the base |
 | `optimizer.py` | an optimizer, and a schedule of its learning rate |
 | `callback.py` | what watches a run |
@@ -181,7 +181,7 @@ class OnlyNorms(Tuning):
 '''
 
 OBJECTIVE = '''\
-"""What is learnt from a row. Its fields are its options."""
+"""What is learned from a row. Its fields are its options."""
 
 from typing import ClassVar
 
@@ -370,7 +370,7 @@ def test_each_kind_is_registered(kind):
     assert set(registry.added_by("$name")) == ADDED[kind]
 
 
-def test_a_row_becomes_text_of_which_the_answer_is_learnt():
+def test_a_row_becomes_text_of_which_the_answer_is_trained():
     conversation = xtune.components().mappers["$short"]({"name": "Ada"})
     spans = xtune.render(conversation, "$short")
     assert "".join(span.text for span in spans) == "User: Say hello to Ada.\\nAssistant: Hello, Ada!{eos}\\n"

@@ -32,10 +32,10 @@ def rehearse(config: Config) -> int:
 
     screen = sys.stdout  # a stage keeps what it prints to itself
 
-    def tell(stage: Stage) -> None:
-        print(f"{stage.name:12}  {stage.seconds:5.1f} s  {stage.told}", file=screen, flush=True)
+    def report(stage: Stage) -> None:
+        print(f"{stage.name:12}  {stage.seconds:5.1f} s  {stage.outcome}", file=screen, flush=True)
 
-    done = rehearse(config, tell)
+    done = rehearse(config, report)
     print(f"{'all stages':12}  {sum(stage.seconds for stage in done.stages):5.1f} s")
     print("replaced:", *done.replaced, sep="\n  ")
     print("not checked:", *done.not_checked, sep="\n  ")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 ENDINGS = {"finished": "finished", "early stop": "stopped early, for evaluations brought no gain"}
-"""Why training ended, and the line that tells; a signal has its own."""
+"""Why training ended, and the line that says so; a signal has its own."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -99,13 +99,14 @@ def check(run: Run, work_dir: Path) -> None:
     """What `xtune check` does without reading the data. Raises ConfigError where training must not start."""
     from itertools import chain
 
-    from xtune.check import of_settings, of_tokenizer
+    from xtune.check.model import of_model
+    from xtune.check.settings import of_settings
     from xtune.commands.check import show
     from xtune.dist.started_by import rank_environment, ranks_wanted
 
-    for finding in chain(of_settings(run, work_dir, ranks_wanted()), of_tokenizer(run)):
+    for finding in chain(of_settings(run, work_dir, ranks_wanted()), of_model(run)):
         if finding.level == "error":
-            raise ConfigError(f"{finding.subject}: {finding.told}")
+            raise ConfigError(f"{finding.subject}: {finding.fact}", finding.hint)
         if rank_environment().get("RANK", "0") == "0":
             with terminal.readers_may_leave():
                 show(finding)

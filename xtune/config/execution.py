@@ -37,7 +37,7 @@ def execute(path: Path, where: str, merge_bases: Bases) -> dict[str, Any]:
         values: dict[str, Any] = ast.literal_eval(text)
         return values
     why = text if kind == "error" else f"it ends the interpreter (exit code {done.returncode})"
-    raise ConfigError(f"config {where} cannot be run: {why}; {COMPARE}")
+    raise ConfigError(f"config {where} cannot be run: {why}", COMPARE)
 
 
 def main() -> None:
@@ -47,10 +47,10 @@ def main() -> None:
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        told = f"values {plain(run(Path(sys.argv[2]), ast.literal_eval(sys.stdin.read())))!r}"
+        found = f"values {plain(run(Path(sys.argv[2]), ast.literal_eval(sys.stdin.read())))!r}"
     except (Exception, SystemExit) as error:
-        told = f"error {reason(error)}"
-    answer.write(told)
+        found = f"error {reason(error)}"
+    answer.write(found)
     answer.close()
 
 

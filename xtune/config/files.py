@@ -48,7 +48,7 @@ class Reader:
         self.files += 1
         if real in above or self.files > MAX_FILES:
             problem = "inherits from itself" if real in above else f"inherits from more than {MAX_FILES} files"
-            raise ConfigError(f"config {where} {problem}; take that `{BASE}` out")
+            raise ConfigError(f"config {where} {problem}", f"take that `{BASE}` out")
         text = read_text(path, where)
         trusted = trusted or self.trusted or path in self.named.files.values()
         bases: dict[str, Any] = {}
@@ -60,7 +60,8 @@ class Reader:
         values = _own_values(path, where, text, merge_bases, trusted)
         if "custom_imports" in values:
             raise ConfigError(
-                f"config {where} has `custom_imports`, which is never imported; write a plugin (xtune new-plugin NAME)"
+                f"config {where} has `custom_imports`, which is never imported",
+                "write a plugin (xtune new-plugin NAME)",
             )
         with foreign(f"config {where}", ConfigError, COMPARE):
             return inherit(plain(values), bases, where)
@@ -71,12 +72,15 @@ class Reader:
         for name in names if isinstance(names, (list, tuple)) else [names]:
             if not isinstance(name, str):
                 raise ConfigError(
-                    f"config {path}: `{BASE}` should be a path, a name or a list of them: got {shown(name)}"
+                    f"config {path}: `{BASE}` should be a path, a name or a list of them: got `{shown(name)}`",
+                    f'write {BASE} = "FILE.py"',
                 )
             file = path.parent / Path(name).expanduser() if name.endswith(SUFFIXES) else self.named[name]
             base = file if isinstance(file, dict) else self.read(file, above=above, trusted=trusted)
             if twice := sorted(merged.keys() & base.keys()):
-                raise ConfigError(f"config {path}: two files of `{BASE}` set `{twice[0]}`; take it out of one of them")
+                raise ConfigError(
+                    f"config {path}: two files of `{BASE}` set `{twice[0]}`", "take it out of one of them"
+                )
             merged |= base
         return merged
 
@@ -86,14 +90,14 @@ def read_text(path: Path, where: str) -> str:
     hint = "give a file, or a name from xtune list-cfg"
     with foreign(f"config {where} cannot be read", ConfigError, hint):
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ConfigError(f"config {where} is not a file; {hint}")
+            raise ConfigError(f"config {where} is not a file", hint)
         with open(path, encoding="utf-8-sig") as file:
             text = file.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:
-        raise ConfigError(f"config {where} has more than {MAX_BYTES:,} characters; {hint}")
+        raise ConfigError(f"config {where} has more than {MAX_BYTES:,} characters", hint)
     if found := PLACEHOLDER.search(text):
         line = text.count("\n", 0, found.start()) + 1
-        raise ConfigError(f"config {where}, line {line}: `{found[0]:.60}` is not filled in by xtune; write the value")
+        raise ConfigError(f"config {where}, line {line}: `{found[0]:.60}` is not filled in by xtune", "write the value")
     return text
 
 
@@ -108,8 +112,8 @@ def inherit(child: dict[str, Any], base: dict[str, Any], where: str) -> dict[str
             kept = {} if value.get(DELETE) else base.get(key, {})
             if not isinstance(kept, dict):
                 raise ConfigError(
-                    f"config {where}: `{key}` is a section here, and {shown(kept)} in `{BASE}`; "
-                    f"write {DELETE}=True into the section to replace that"
+                    f"config {where}: `{key}` is a section here, and {shown(kept)} in `{BASE}`",
+                    f"write {DELETE}=True into the section to replace that",
                 )
             merged[key] = inherit({name: part for name, part in value.items() if name != DELETE}, kept, where)
         else:
@@ -124,7 +128,7 @@ def _own_values(path: Path, where: str, text: str, merge_bases: Bases, trusted: 
             return read_assignments(text, where, merge_bases)
         except NotData as error:
             if not trusted:
-                raise ConfigError(f"{error}{_missing(text)}; {TRUST}") from error
+                raise ConfigError(f"{error}{_missing(text)}", TRUST) from error
         from xtune.config.execution import execute
 
         return execute(path, where, merge_bases)

@@ -60,7 +60,7 @@ def parse(text: str, where: str) -> ast.Module:
         try:
             return ast.parse(text)
         except SyntaxError as error:
-            raise ConfigError(f"config {where}, line {error.lineno or 1}: {error.msg}; {COMPARE}") from error
+            raise ConfigError(f"config {where}, line {error.lineno or 1}: {error.msg}", COMPARE) from error
 
 
 def read_assignments(text: str, where: str, bases: Bases) -> dict[str, Any]:

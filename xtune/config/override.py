@@ -22,7 +22,7 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not all(key.strip().split(".")):
-            raise ConfigError(f"a setting is given as KEY=VALUE: got {pair!r}; write for instance optimizer.lr=1e-4")
+            raise ConfigError(f"a setting is given as KEY=VALUE: got `{pair}`", "write for instance optimizer.lr=1e-4")
         overrides[key.strip()] = parse_value(value)
     return overrides
 
@@ -59,7 +59,7 @@ def apply_overrides(config: dict[str, Any], overrides: dict[str, Any]) -> dict[s
                 node = node[_index(node, part, dotted)]
             if not isinstance(node, (dict, list)):
                 raise ConfigError(
-                    f"--cfg-options {dotted}: {part!r} is a value, not a section: got {node!r}; set it whole"
+                    f"--cfg-options {dotted}: `{part}` is a value, not a section: got `{node}`", "set it whole"
                 )
         if isinstance(node, list):
             node[_index(node, last, dotted)] = value
@@ -71,7 +71,7 @@ def apply_overrides(config: dict[str, Any], overrides: dict[str, Any]) -> dict[s
 def _index(items: list[Any], part: str, dotted: str) -> int:
     if not part.isdigit() or int(part) >= len(items):
         raise ConfigError(
-            f"--cfg-options {dotted}: the list there has {len(items)} entries, numbered from 0: got {part!r}; "
-            f"choose one of them, or set the list whole"
+            f"--cfg-options {dotted}: the list there has {len(items)} entries, numbered from 0: got `{part}`",
+            "choose one of them, or set the list whole",
         )
     return int(part)

@@ -119,7 +119,7 @@ class Config(Settings):
     model: ModelSettings
     template: str = Field(description="registry name, or a .json file")
     objective: ComponentSettings = Field(
-        default=ComponentSettings(name="sft"), description="what is learnt from a row; registry name, with its options"
+        default=ComponentSettings(name="sft"), description="what is learned from a row; registry name, with its options"
     )
     tuning: ComponentSettings = Field(description="how weights are tuned; registry name, with its options")
     quantization: str | ComponentSettings | None = Field(
@@ -136,7 +136,7 @@ class Config(Settings):
         default="drop_turns", description="what becomes of conversations of more than max_length tokens"
     )
     learn: Literal["assistant", "last", "all"] = Field(
-        default="assistant", description="what is learnt: every answer, the last one, or every token"
+        default="assistant", description="what is trained on: every answer, the last one, or every token"
     )
     deduplicate: bool = Field(default=False, description="drop conversations that were there before")
     optimizer: OptimizerSettings = OptimizerSettings()

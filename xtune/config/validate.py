@@ -28,7 +28,7 @@ def validate(values: Mapping[str, Any], where: str, overridden: Iterable[str] = 
     except ValidationError as error:
         key = dotted(error)
         changed = any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in overridden)
-        raise ConfigError(explain(error, Config, "" if changed else where)) from error
+        raise ConfigError(*explain(error, Config, "" if changed else where)) from error
 
 
 def dotted(error: ValidationError) -> str:
@@ -36,16 +36,16 @@ def dotted(error: ValidationError) -> str:
     return ".".join(str(part) for part in error.errors()[0]["loc"])
 
 
-def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """One line for the first thing that pydantic found wrong, with the nearest key for an unknown one."""
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> tuple[str, str]:
+    """Fact and hint of the first thing that pydantic found wrong, with the nearest key for an unknown one."""
     first, key = error.errors()[0], dotted(error)
     begin, named = f"{where}: " if where else "", one_line(key)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"{begin}unknown key: got {named}; {_nearest(key, model)}{more}"
+        return f"{begin}unknown key: got `{named}`{more}", _nearest(key, model)
     if first["type"] == "missing":
-        return f"{begin}key {named} is missing; add it{more}"
-    return f"{begin}{named} should {wanted(first)}: got {shown(first['input'])}; change it{more}"
+        return f"{begin}key `{named}` is missing{more}", f"write {named}="
+    return f"{begin}{named} should {wanted(first)}: got `{shown(first['input'])}`{more}", f"set another {named}="
 
 
 def _nearest(key: str, model: type[BaseModel]) -> str:

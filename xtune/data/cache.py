@@ -52,7 +52,8 @@ def data_root() -> Path:
 
 
 def cached(root: Path, key: str, build: Callable[[Path], dict[str, Any]]) -> Path:
-    """The folder of `key`. If there is none, or a damaged one, `build(folder)` fills it and returns what to tell of it.
+    """The folder of `key`. If there is none, or a damaged one, `build(folder)` fills it and returns what to say
+    of it in the list.
 
     Of several processes that ask at once, one builds and the others wait. Raises DataError where it cannot be written.
     """
@@ -69,8 +70,8 @@ def cached(root: Path, key: str, build: Callable[[Path], dict[str, Any]]) -> Pat
                 _build(folder, build)
     except OSError as error:
         raise DataError(
-            f"prepared data cannot be written below {root}: got {error.strerror or error}; "
-            "make room there, or set XTUNE_CACHE to another folder"
+            f"prepared data cannot be written below {root}: got {error.strerror or error}",
+            "make room there, or set XTUNE_CACHE to another folder",
         ) from error
     return folder
 
@@ -92,7 +93,7 @@ def _index(folder: Path) -> Content:
     """What the index of a folder says. Raises DataError where anything in it was changed."""
     index = read_json(folder / INDEX, what="index of prepared data", error=DataError, shape=Index)
     if index["check"] != text_digest(_canonical(index["entry"])):
-        raise DataError(f"{INDEX} was changed")
+        raise DataError(f"{INDEX} was changed", "prepare the data again")
     entry: Content = index["entry"]
     return entry
 
@@ -108,7 +109,7 @@ def entries(root: Path) -> list[Entry]:
     Other folders are not counted: the cache may have been put where other things lie. Raises DataError where `root`
     cannot be read.
     """
-    found = []
+    listed = []
     try:
         folders = [place for place in root.iterdir() if _is_entry(place)] if kind(root, DataError) == "folder" else []
     except OSError as error:
@@ -116,11 +117,11 @@ def entries(root: Path) -> list[Entry]:
     for folder in folders:
         with suppress(FileNotFoundError):  # renamed or cleared meanwhile by another process
             try:
-                told = about(folder)
+                said = about(folder)
             except DataError:
-                told = {}
-            found.append((folder.lstat().st_mtime, Entry(folder, _size(folder), told)))
-    return [entry for _, entry in sorted(found, key=lambda pair: pair[0], reverse=True)]
+                said = {}
+            listed.append((folder.lstat().st_mtime, Entry(folder, _size(folder), said)))
+    return [entry for _, entry in sorted(listed, key=lambda pair: pair[0], reverse=True)]
 
 
 def _is_entry(folder: Path) -> bool:
@@ -153,7 +154,7 @@ def clear(root: Path) -> tuple[int, int]:
         except Timeout:
             continue
         except OSError as error:
-            raise DataError(f"{folder} cannot be deleted: got {error.strerror}; check its permissions") from error
+            raise DataError(f"{folder} cannot be deleted: got {error.strerror}", "check its permissions") from error
         number, freed = number + 1, freed + size
     return number, freed
 
@@ -162,9 +163,9 @@ def _build(folder: Path, build: Callable[[Path], dict[str, Any]]) -> None:
     """Fills a folder beside `folder` and renames it. The lock is held: what lies there is left of a killed process."""
     stage = folder.with_name(folder.name + ".part")
     with whole_folder(folder, stage):
-        told = build(stage)
+        about = build(stage)
         files = {file.name: [file.stat().st_size, file_digest(file)] for file in sorted(stage.iterdir())}
-        entry = {"files": files, "about": {**told, "made": time.strftime("%Y-%m-%d %H:%M")}}
+        entry = {"files": files, "about": {**about, "made": time.strftime("%Y-%m-%d %H:%M")}}
         index = {"check": text_digest(_canonical(entry)), "entry": entry}
         (stage / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Ids and labels -> spans: a stored sample as a person can read it, with what is learnt."""
+"""Ids and labels -> spans: a stored sample as a person can read it, with what is trained on."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def decode_sample(
     ids: np.ndarray, labels: np.ndarray, tokenizer: PreTrainedTokenizerBase, control: frozenset[int]
 ) -> list[Span]:
     """The spans of a sample, ids and labels (T,). Each of the `control` ids is a span of its own, by name."""
-    learnt = (labels != IGNORE).tolist()
-    tokens = list(zip(ids.tolist(), learnt, strict=True))
+    trained = (labels != IGNORE).tolist()
+    tokens = list(zip(ids.tolist(), trained, strict=True))
     spans = []
     before: list[int] = []
     for (learn, is_control), group in groupby(tokens, key=lambda token: (token[1], token[0] in control)):

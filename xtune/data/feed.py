@@ -110,18 +110,18 @@ def _other_type(mapper: str, found: Row) -> DataError:
     """The error for a row that is not of the type that the objective takes."""
     if isinstance(found, Preference):
         return DataError(
-            f"{mapper} gives preference pairs, and the objective trains on conversations; set objective.name=dpo, "
-            "or the mapper's option take=chosen"
+            f"{mapper} gives preference pairs, and the objective trains on conversations",
+            "set objective.name=dpo, or the mapper's option take=chosen",
         )
     return DataError(
-        f"{mapper} gives conversations, and the objective trains on preference pairs; set mapper=preference for rows "
-        "with two answers, or objective.name=sft"
+        f"{mapper} gives conversations, and the objective trains on preference pairs",
+        "set mapper=preference for rows with two answers, or objective.name=sft",
     )
 
 
 def _all_fail(report: Report, which: str) -> DataError:
-    first = next(reversed(report.examples.values()))[0]
-    return DataError(f"{first} ({which} fail: is it the right mapper?)")
+    first = next(reversed(report.examples.values()))[0].partition("; ")[0]
+    return DataError(f"{first} ({which} fail)", "choose the mapper that fits: xtune list-mappers")
 
 
 def mapped(mapper: Callable[..., Any], values: Mapping[str, Any]) -> Row | DataError:
@@ -134,14 +134,15 @@ def mapped(mapper: Callable[..., Any], values: Mapping[str, Any]) -> Row | DataE
         raise
     except BaseException as error:
         return DataError(
-            f"mapper {_name(mapper)} fails with {type(error).__name__}: got {one_line(str(error))}; mend the row"
+            f"mapper {_name(mapper)} fails with {type(error).__name__}: got `{one_line(str(error))}`",
+            "check the row, or the mapper",
         )
     if not isinstance(found, (Conversation, Preference)):
-        what = f"gives no conversation: got {type(found).__name__}; choose a mapper that does"
-        return DataError(f"mapper {_name(mapper)} {what}")
+        what = f"mapper {_name(mapper)} gives no conversation: got {type(found).__name__}"
+        return DataError(what, "return an xtune.Conversation or xtune.Preference from it")
     if (characters := length(found)) > ROW_CHARACTERS:
         most = f"{ROW_CHARACTERS:,} characters"
-        return DataError(f"the text has more than {most}: got {characters:,}; split it into several rows")
+        return DataError(f"the text has more than {most}: got {characters:,}", "split it into several rows")
     return found
 
 

@@ -18,16 +18,17 @@ from xtune.atomic import file_digest
 from xtune.conversation import Example
 from xtune.data.cache import about, cached, data_root
 from xtune.data.content import combined, function_identity, source_digest, tokenizer_identity
-from xtune.data.dataset import SAMPLES, Dataset, SampleWriter, open_dataset, write_packs
+from xtune.data.dataset import Dataset, open_dataset, write_packs
 from xtune.data.feed import Choice, Feed, Mapped, map_rows
 from xtune.data.pack import Layout, best_fit_decreasing, one_each
 from xtune.data.report import Report
+from xtune.data.samples import SAMPLES, SampleWriter
 from xtune.data.workers import Results, encode_all
 from xtune.encoding.encoder import PLAIN, Encoder, Recipe
 from xtune.encoding.outcome import Outcome
 from xtune.errors import DataError
 
-TELL_EVERY = 10.0  # seconds
+REPORT_EVERY = 10.0  # seconds
 WRITTEN_AT_ONCE = 1000  # samples
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def _encoder_identity(encoder: Encoder) -> dict[str, Any]:
 def _build(
     feeds: Sequence[Feed], encoder: Encoder, recipe: Recipe, choice: Choice, pack: bool, folder: Path
 ) -> dict[str, Any]:
-    """Fills `folder` with samples and packs; returns what the cache tells of it."""
+    """Fills `folder` with samples and packs; returns what the cache says of it."""
     report = Report(pack_length=recipe.sequences * encoder.max_length if pack and encoder.max_length else None)
     batches = (batch for feed in feeds for batch in map_rows(feed, choice, report, recipe.takes))
     with closing(encode_all(batches, encoder, recipe)) as done:
@@ -116,26 +117,26 @@ def _build(
 def _write_samples(
     examples: Iterator[tuple[Mapped, bool, Example]], report: Report, folder: Path
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Writes every Example's sequences once; returns its length, learnt tokens, copies an epoch, split, and whether it
+    """Writes every Example's sequences once; returns its length, trained tokens, copies an epoch, split, and whether it
     is the first of its row (a long plain text gives several), and its own numbers, each (examples,).
     """
-    table = {name: array("i") for name in ("length", "learnt", "copies", "held_out", "first")}
+    table = {name: array("i") for name in ("length", "trained", "copies", "held_out", "first")}
     numbers: dict[str, array[float]] = {}
-    started = told = monotonic()
+    started = reported = monotonic()
     with SampleWriter(folder / SAMPLES) as writer:
         while some := list(islice(examples, WRITTEN_AT_ONCE)):
             samples = [(tokens, of.where) for of, _, example in some for tokens in example.sequences]
-            learnt = writer.write(*zip(*samples, strict=True))
-            table["learnt"].extend(learnt.reshape(len(some), -1).sum(1).tolist())
+            trained = writer.write(*zip(*samples, strict=True))
+            table["trained"].extend(trained.reshape(len(some), -1).sum(1).tolist())
             table["length"].extend(sum(len(tokens.ids) for tokens in example.sequences) for _, _, example in some)
             table["copies"].extend(of.copies for of, _, _ in some)
             table["held_out"].extend(of.held_out for of, _, _ in some)
             table["first"].extend(first for _, first, _ in some)
             for name in some[0][2].numbers:
                 numbers.setdefault(name, array("d")).extend(example.numbers[name] for _, _, example in some)
-            if monotonic() - told > TELL_EVERY:
-                told = monotonic()
-                log.info("preparing data: %d rows, %d rows/s", report.read, report.read / (told - started))
+            if monotonic() - reported > REPORT_EVERY:
+                reported = monotonic()
+                log.info("preparing data: %d rows, %d rows/s", report.read, report.read / (reported - started))
     return tuple({name: np.array(column) for name, column in columns.items()} for columns in (table, numbers))  # type: ignore[return-value]
 
 
@@ -160,7 +161,10 @@ def _lay_out(table: dict[str, np.ndarray], report: Report) -> dict[str, Layout]:
     report.trained, report.held_out = int((first & ~held_out).sum()), int((first & held_out).sum())
     if not report.trained:
         reasons = ", ".join(f"{reason} {count}" for reason, count in report.dropped.items()) or "held out all"
-        raise DataError(f"no row is left to train on: got {report.read} rows ({reasons}); see the first ones yourself")
+        raise DataError(
+            f"no row is left to train on: got {report.read} rows ({reasons})",
+            "look at them with xtune check-custom-dataset FILE",
+        )
     layouts = {}
     for split, members in (("train", ~held_out), ("held_out", held_out)):
         samples = np.repeat(np.flatnonzero(members), table["copies"][members])
@@ -170,5 +174,5 @@ def _lay_out(table: dict[str, np.ndarray], report: Report) -> dict[str, Layout]:
     train = layouts["train"]
     report.samples, report.packs = len(train.samples), len(train)
     report.tokens = int(table["length"][train.samples].sum(dtype=np.int64))
-    report.learnt = int(table["learnt"][train.samples].sum(dtype=np.int64))
+    report.trained_tokens = int(table["trained"][train.samples].sum(dtype=np.int64))
     return layouts

@@ -1,4 +1,4 @@
-"""The account of a data set: every row read is trained on, held out, or dropped for a reason that is told."""
+"""The account of a data set: every row read is trained on, held out, or dropped for a reason that is reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xtune.errors import DataError
 
 EXAMPLES = 3  # kept of each reason
-REASONS = 20  # told apart; what comes later is counted together
+REASONS = 20  # distinguished; what comes later is counted together
 OTHER = "other reasons"
 NOT_READ = "keys not read"
 
@@ -25,7 +25,7 @@ class Report:
 
     `changed` counts rows that are trained on but were made to fit ("shortened", "truncated"), `unread` those that hold
     something which nothing reads, by its name. Weights repeat rows: `samples` counts those of one epoch, and so do
-    `tokens`, `learnt` (tokens with a label) and `packs`.
+    `tokens`, `trained_tokens` (those with a label) and `packs`.
     """
 
     read: int = 0
@@ -37,9 +37,14 @@ class Report:
     unread: dict[str, int] = field(default_factory=dict)
     samples: int = 0
     tokens: int = 0
-    learnt: int = 0
+    trained_tokens: int = 0
     packs: int = 0
     pack_length: int | None = None
+
+    @property
+    def learnt(self) -> int:
+        """What `trained_tokens` was called before; it goes with the next version."""
+        return self.trained_tokens
 
     @property
     def fill(self) -> float | None:
@@ -105,7 +110,7 @@ class Report:
         if self.samples != self.trained:
             rows.append(("samples an epoch", f"{self.samples:,}", "rows times their weight"))
         rows.append(("tokens", f"{self.tokens:,}", ""))
-        rows.append(("learnt", f"{self.learnt:,}", share(self.learnt, self.tokens)))
+        rows.append(("trained on", f"{self.trained_tokens:,}", share(self.trained_tokens, self.tokens)))
         if self.fill is not None:
             remark = f"{self.fill:.2%} full; {self.fewest_packs:,} is the fewest possible"
             rows.append((f"packs of {self.pack_length:,}", f"{self.packs:,}", remark))

@@ -36,9 +36,12 @@ class Plan:
 
     def __post_init__(self) -> None:
         if len(self.packs) == 0:
-            raise DataError("there is nothing to train on: got 0 packs; see what was dropped in the data report")
+            raise DataError("there is nothing to train on: got 0 packs", "see what was dropped in the data report")
         if self.steps == 0:
-            raise ConfigError(f"train.epochs is too small: got {self.epochs} of {len(self.packs)} packs; raise it")
+            raise ConfigError(
+                f"train.epochs is too small: got {self.epochs} of {len(self.packs)} packs",
+                f"set train.epochs={1 / len(self.packs):.1g} or more",
+            )
 
     @property
     def global_batch(self) -> int:

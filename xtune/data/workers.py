@@ -131,10 +131,13 @@ def _encode_one(encoder: Encoder, recipe: Recipe, row: Row, where: str) -> Encod
     """The DataError of a row that cannot be encoded is its result, unless the policy is to stop at it."""
     for turn in (turn for part in row.parts for turn in part.turns):
         if not isinstance(turn.text, str) or not well_formed(turn.text):
-            return DataError(f"a turn's text is not well-formed Unicode: got {turn.text!r:.60}; clean it")
+            return DataError(
+                f"a turn's text is not well-formed Unicode: got {turn.text!r:.60}",
+                "remove the characters that cannot be encoded",
+            )
     try:
         return recipe.examples([row], encoder)[0]
     except DataError as error:
         if encoder.too_long == "error":
-            raise DataError(f"{where}: {error}") from error
+            raise DataError(f"{where}: {error.fact}", error.hint) from error
         return error

@@ -29,7 +29,7 @@ from xtune.errors import ConfigError, XtuneError
 FAILURES = "XTUNE_FAILURES"
 """Environment variable: the folder where a rank leaves its error for the process that started it."""
 GRACE = 1.0
-"""Seconds that the ranks have, after one has failed, to tell an error that came before it."""
+"""Seconds that the ranks have, after one has failed, to report an error that came before it."""
 LAST = 20.0
 """Seconds that all ranks have to end, after one has ended for a signal, or a second signal has come."""
 STOPPED = tuple(128 + number for number in SIGNALS)
@@ -57,7 +57,7 @@ def process_group(*, needed: bool = False) -> Iterator[None]:
         environment = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": LOCAL, "MASTER_PORT": port}
     os.environ.update(environment)
     rank, world = int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    with failures_told(rank) if world > 1 else nullcontext():
+    with failures_reported(rank) if world > 1 else nullcontext():
         cuda = torch.cuda.is_available()
         if cuda:
             check_gpus(int(environment["LOCAL_RANK"]), torch.cuda.device_count())
@@ -82,20 +82,20 @@ def check_gpus(local_rank: int, gpus: int) -> None:
     """Raises ConfigError where the process of that number has no GPU. A single one may be what Slurm shows of many."""
     if local_rank >= gpus and (gpus > 1 or FAILURES in os.environ):
         raise ConfigError(
-            f"a process needs a GPU of its own: got process {local_rank + 1} and {gpus} GPUs on this machine; "
-            f"start fewer (NPROC_PER_NODE)"
+            f"a process needs a GPU of its own: got process {local_rank + 1} and {gpus} GPUs on this machine",
+            "start fewer (NPROC_PER_NODE)"
         )
 
 
 @contextmanager
-def failures_told(rank: int) -> Iterator[None]:
+def failures_reported(rank: int) -> Iterator[None]:
     """Ends the process at once on an error, which is printed, or written to where `start` looks for it."""
     try:
         yield
     except BaseException as error:
         folder = os.environ.get(FAILURES)
         code = 2 if isinstance(error, XtuneError) else getattr(error, "code", 130) if stopped(error) else 1
-        text = f"xtune: error: rank {rank}: {error}" if code == 2 else "" if stopped(error) else traceback.format_exc()
+        text = f"xtune: error: rank {rank}: {error.lines()}" if isinstance(error, XtuneError) else "" if stopped(error) else traceback.format_exc()
         if folder is not None:
             record = {"time": time.monotonic(), "code": code, "text": text}
             with whole_file(Path(folder, f"{rank}.json")) as beside:
@@ -162,7 +162,7 @@ def _wait(started: Sequence[subprocess.Popen[bytes]], handed: Sequence[int], fol
         codes = [end(rank.poll()) for rank in started]
         if any(code not in (None, 0, *STOPPED) for code in codes):
             time.sleep(GRACE)
-            return _tell(started, folder)
+            return _explain(started, folder)
         if None not in codes:
             break
         if any(codes) or len(handed) > 1:
@@ -200,11 +200,11 @@ def _start_rank(command: Sequence[str], number: int, processes: int, folder: Pat
         )
 
 
-def _tell(started: Sequence[subprocess.Popen[bytes]], folder: Path) -> int:
+def _explain(started: Sequence[subprocess.Popen[bytes]], folder: Path) -> int:
     """Prints why the run failed, and returns its exit code.
 
-    A rank that was killed is the reason, for it could not speak; else the earliest error that a rank told; else that a
-    rank ended without a word.
+    A rank that was killed is the reason, for it could not speak; else the earliest error that a rank reported; else that a
+    rank ended silently.
     """
     first_here = machines()[1] * len(started)
     ends = {first_here + number: rank.poll() for number, rank in enumerate(started)}

@@ -1,4 +1,4 @@
-"""The processes of a run, and the few things they tell each other. With one process, all of it does nothing."""
+"""The processes of a run, and the few things they exchange. With one process, all of it does nothing."""
 
 from __future__ import annotations
 

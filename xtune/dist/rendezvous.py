@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LIMIT = 300.0
 """Seconds that ranks wait for each other at the start: machines may be started by hand, one after another."""
 SILENT = 10.0
-"""Seconds of them without a word."""
+"""Seconds of them silently."""
 PULSE = 0.2
 
 
@@ -35,7 +35,10 @@ def meet(environment: Mapping[str, str]) -> Store:
         store = TCPStore(host, port, world, rank == 0, timeout=timedelta(seconds=LIMIT), wait_for_workers=False)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"rank {rank} cannot meet the others at `{place}`: {reason}; set another PORT") from error
+        raise ConfigError(
+            f"rank {rank} cannot meet the others at `{place}`: {reason}",
+            "set another PORT"
+        ) from error
     names = [f"here/{number}" for number in range(world)]
     store.set(names[rank], "")
     while not store.check(names):
@@ -57,8 +60,8 @@ def _wait(missing: Sequence[int], world: int, place: str, began: float) -> None:
     who = f"rank{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing[:8]))}{', ...' * (len(missing) > 8)}"
     if waited > LIMIT:
         raise ConfigError(
-            f"{who} of {world} did not come to `{place}` within {LIMIT:.0f} seconds; "
-            f"start the same command on every machine, with the same NNODES, ADDR and PORT and its own NODE_RANK"
+            f"{who} of {world} did not come to `{place}` within {LIMIT:.0f} seconds",
+            "start the same command on every machine, with the same NNODES, ADDR and PORT and its own NODE_RANK"
         )
     if waited > SILENT >= waited - PULSE:
         say(f"waiting for {who} of {world} at `{place}`, for {LIMIT:.0f} seconds at most")

@@ -18,8 +18,9 @@ def rank_environment() -> dict[str, str]:
     if number("WORLD_SIZE", 1) > 1 and "RANK" in found:
         if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in found]:
             raise ConfigError(
-                f"this process is one of several, but {' and '.join(missing)} is not set: got `RANK={found['RANK']}` and "
-                f"`WORLD_SIZE={found['WORLD_SIZE']}`; set it, or start with torchrun"
+                f"this process is one of several, but {' and '.join(missing)} is not set: got "
+                f"`RANK={found['RANK']}` and `WORLD_SIZE={found['WORLD_SIZE']}`",
+                "set it, or start with torchrun"
             )
         names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
         # who sets none (Kubeflow) starts one process a machine
@@ -28,7 +29,7 @@ def rank_environment() -> dict[str, str]:
         if found.get("NPROC_PER_NODE", "1") != "1":
             raise ConfigError(
                 "Slurm's tasks and NPROC_PER_NODE both say how many processes there are: got "
-                f"`SLURM_NTASKS={found['SLURM_NTASKS']}` and `NPROC_PER_NODE={found['NPROC_PER_NODE']}`; "
+                f"`SLURM_NTASKS={found['SLURM_NTASKS']}` and `NPROC_PER_NODE={found['NPROC_PER_NODE']}`",
                 "unset NPROC_PER_NODE and start a task a GPU with srun"
             )
         return {
@@ -63,7 +64,8 @@ def check_launcher(launcher: str) -> None:
     if launcher in variables and variables[launcher] not in os.environ:
         starter = {"pytorch": "torchrun", "slurm": "srun"}[launcher]
         raise ConfigError(
-            f"--launcher {launcher} needs {variables[launcher]} in the environment: got none; start it with {starter}"
+            f"--launcher {launcher} needs {variables[launcher]} in the environment: got none",
+            f"start it with {starter}"
         )
 
 
@@ -76,18 +78,21 @@ def processes_wanted() -> int:
         return 0
     text = os.environ.get("NPROC_PER_NODE", "1")
     if not text.isdigit() or int(text) == 0:
-        raise ConfigError(f"NPROC_PER_NODE should be a number of processes: got `{text}`; set 1 or more")
+        raise ConfigError(
+            f"NPROC_PER_NODE should be a number of processes: got `{text}`",
+            "set 1 or more"
+        )
     nodes, _ = machines()
     if nodes > 1 and "ADDR" not in os.environ:
         raise ConfigError(
-            f"`NNODES={nodes}` machines have to know the first one: got no ADDR; "
-            f"set ADDR to the address of the machine with NODE_RANK=0, on each of them"
+            f"`NNODES={nodes}` machines have to know the first one: got no ADDR",
+            "set ADDR to the address of the machine with NODE_RANK=0, on each of them"
         )
     tasks = number("SLURM_NTASKS", 1)
     if tasks > 1 and nodes == 1 and int(text) == 1 and in_batch_script():
         raise ConfigError(
-            f"Slurm has {tasks} tasks for this job, but srun started none of them: got a batch script; "
-            f"start it with srun, or set NPROC_PER_NODE"
+            f"Slurm has {tasks} tasks for this job, but srun started none of them: got a batch script",
+            "start it with srun, or set NPROC_PER_NODE"
         )
     return int(text) if int(text) > 1 or nodes > 1 else 0
 
@@ -96,7 +101,10 @@ def machines() -> tuple[int, int]:
     """How many machines there are, and the number of this one. Raises ConfigError."""
     nodes, node = number("NNODES", 1, least=1), number("NODE_RANK", 0)
     if node >= nodes:
-        raise ConfigError(f"NODE_RANK counts from 0 to NNODES - 1: got `NODE_RANK={node}` and `NNODES={nodes}`; set both")
+        raise ConfigError(
+            f"NODE_RANK counts from 0 to NNODES - 1: got `NODE_RANK={node}` and `NNODES={nodes}`",
+            "set both"
+        )
     return nodes, node
 
 
@@ -113,5 +121,8 @@ def number(name: str, default: int, *, least: int = 0) -> int:
     """The whole number in an environment variable. Raises ConfigError."""
     text = os.environ.get(name, str(default))
     if not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise ConfigError(f"{name} should be a whole number from {least}: got `{text}`; set it, or unset it")
+        raise ConfigError(
+            f"{name} should be a whole number from {least}: got `{text}`",
+            "set it, or unset it"
+        )
     return int(text)

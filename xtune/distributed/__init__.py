@@ -1,4 +1,4 @@
-"""How the work is spread over processes."""
+"""How the work is distributed over processes."""
 
 from xtune.distributed.ddp import Auto, Ddp
 from xtune.distributed.deepspeed import DeepSpeed, zero

@@ -1,4 +1,4 @@
-"""DeepSpeed's ZeRO: optimizer state (1), gradients (2) and weights (3) cut over processes, on the CPU if asked."""
+"""DeepSpeed's ZeRO: optimizer state (1), gradients (2) and weights (3) sharded over processes, on the CPU if asked."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ConfigDict, Field
-from typing_extensions import TypedDict
+from pydantic import Field
 
 from xtune.compat.deepspeed import backward_sum, shards, skip_shared_memory, torch_optimizer
 from xtune.dist import ranks
+from xtune.distributed.deepspeed_file import read_settings, reconcile, stage_of
 from xtune.distributed.parallel import Distributed, Parallel, Part, StepSettings
 from xtune.errors import ConfigError
-from xtune.foreign import foreign, read_json
+from xtune.foreign import foreign
 from xtune.paths import packaged
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class DeepSpeed(Distributed):
     def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:
         if find_spec("deepspeed") is None:
             raise ConfigError(
-                "DeepSpeed is not installed: got a deepspeed strategy; pip install deepspeed, or use fsdp"
+                "DeepSpeed is not installed: got a deepspeed strategy", "pip install deepspeed, or use fsdp"
             )
         settings, differences = reconcile(self.settings(), step)
         if ranks.rank() == 0:
@@ -75,7 +75,10 @@ class DeepSpeed(Distributed):
         """DeepSpeed's settings as the file has them. Raises ConfigError."""
         file = self.file or self.packaged_file
         if file is None:
-            raise ConfigError("distributed.file is missing: the strategy deepspeed needs a DeepSpeed JSON file")
+            raise ConfigError(
+                "distributed.file is missing: the strategy deepspeed needs a DeepSpeed JSON file",
+                "pass --deepspeed FILE, or deepspeed_zero2",
+            )
         return read_settings(Path(packaged(file)))
 
 
@@ -86,68 +89,8 @@ def zero(name: str) -> type[DeepSpeed]:
     return type(name, (DeepSpeed,), facts)
 
 
-class Zero(TypedDict, total=False):
-    """What is read here of `zero_optimization`; the rest is for DeepSpeed to judge."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
-
-    stage: int
-    offload_optimizer: dict[str, Any] | None
-    offload_param: dict[str, Any] | None
-
-
-class File(TypedDict, total=False):
-    """What is read here of a DeepSpeed file."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
-
-    zero_optimization: Zero
-    fp16: dict[str, Any]
-    bf16: dict[str, Any]
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """A DeepSpeed file's settings. Raises ConfigError."""
-    settings: dict[str, Any] = read_json(path, what="DeepSpeed file", error=ConfigError, shape=File)
-    if settings.get("zero_optimization", {}).get("stage") not in (1, 2, 3):
-        raise ConfigError(f"DeepSpeed file has no zero_optimization.stage of 1, 2 or 3: got {path}; add it")
-    return settings
-
-
-def stage_of(settings: dict[str, Any]) -> int:
-    return int(settings["zero_optimization"]["stage"])
-
-
-def reconcile(settings: dict[str, Any], step: StepSettings) -> tuple[dict[str, Any], list[str]]:
-    """DeepSpeed settings with what the training config decides put in, and a line for each that said otherwise.
-
-    "auto" and a missing setting are no difference. Weights that are trained stay float32 and the model computes under
-    autocast, so DeepSpeed's own fp16 and bf16 are off.
-    """
-    decided: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": step.batch_size,
-        "gradient_accumulation_steps": step.accumulate,
-        "train_batch_size": step.batch_size * step.accumulate * ranks.world_size(),
-        "gradient_clipping": step.max_grad_norm or 0.0,
-    }
-    result, differences = dict(settings), []
-    for name, value in decided.items():
-        if settings.get(name, "auto") not in ("auto", value):
-            differences.append(f"{name} is {settings[name]}; the config's {value} is used")
-        result[name] = value
-    for name in ("fp16", "bf16"):
-        if settings.get(name, {}).get("enabled") is True:
-            differences.append(f"{name} is not used; model.dtype decides")
-        result.pop(name, None)
-    for name in ("optimizer", "scheduler"):
-        if name in settings:
-            differences.append(f"{name} is not used; the config's is")
-        result.pop(name, None)
-    return result | {"zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False}, differences
-
-
 def initialize(module: nn.Module, make_optimizer: MakeOptimizer, settings: dict[str, Any]) -> Any:
-    """DeepSpeed's engine around `module`, whose weights stage 3 cuts on their way from the CPU, one by one."""
+    """DeepSpeed's engine around `module`, whose weights stage 3 shards on their way from the CPU, one by one."""
     import deepspeed
 
     if ranks.device().type == "cpu":
@@ -191,7 +134,7 @@ class ZeroParallel(Parallel):
         backward_sum(self.engine, loss, ranks.world_size())
 
     def update(self) -> float:
-        """Clips and steps. DeepSpeed tells the norm after the step."""
+        """Clips and steps. DeepSpeed reports the norm after the step."""
         self.engine.step()
         return float(self.engine.get_global_grad_norm())
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Fsdp(Distributed):
-    """Weights, gradients and optimizer state cut over processes; a layer's weights are gathered while it computes.
+    """Weights, gradients and optimizer state sharded over processes; a layer's weights are gathered while it computes.
 
-    Quantized weights are no numbers that could be cut anywhere: they stay whole in every process.
+    Quantized weights are no numbers that could be sharded: they stay whole in every process.
     """
 
     needs_group: ClassVar[bool] = True

@@ -20,7 +20,7 @@ Part = Literal["weights", "gradients", "optimizer"]
 
 
 class Distributed(Strategy):
-    """How the work is spread over processes."""
+    """How the work is distributed over processes."""
 
     kind: ClassVar[Literal["tuning", "distributed"]] = "distributed"
     needs_group: ClassVar[bool] = False
@@ -55,7 +55,7 @@ class Distributed(Strategy):
 
 
 class StepSettings(NamedTuple):
-    """What a step is: micro-batches of `batch_size` rows, `accumulate` of them, and the norm gradients are cut to."""
+    """What a step is: micro-batches of `batch_size` rows, `accumulate` of them, and the norm to clip gradients to."""
 
     batch_size: int = 1
     accumulate: int = 1
@@ -75,7 +75,7 @@ class Parallel:
         self.max_grad_norm = max_grad_norm
 
     layout: str = "whole"
-    """How the optimizer's state lies on the ranks: "whole" on each, or cut, in a way that this names."""
+    """How the optimizer's state lies on the ranks: "whole" on each, or sharded, in a way that this names."""
 
     @property
     def generates_together(self) -> bool:

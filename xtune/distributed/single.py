@@ -20,6 +20,7 @@ class Single(Distributed):
     def start(self, module: nn.Module, make_optimizer: MakeOptimizer, step: StepSettings) -> Parallel:
         if ranks.world_size() > 1:
             raise ConfigError(
-                f"distributed=single runs one process: got {ranks.world_size()}; choose ddp, fsdp or a deepspeed one"
+                f"distributed=single runs one process: got `{ranks.world_size()}`",
+                "choose ddp, fsdp or a deepspeed one",
             )
         return Parallel(module, make_optimizer(module), max_grad_norm=step.max_grad_norm)

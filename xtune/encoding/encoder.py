@@ -63,7 +63,7 @@ class Encoder:
         for name in ("begin", "system", "user", "assistant", "answer", "end"):
             for part in self.form.parts[name]:
                 if part.ready[0][2]:
-                    self.controls[part.text]  # a tokenizer without one is told before any data is read
+                    self.controls[part.text]  # a tokenizer without one is reported before any data is read
 
     def encode_batch(self, rows: Sequence[Row]) -> list[Encoded]:
         """One Encoded per row, in order."""
@@ -107,8 +107,8 @@ class Encoder:
             return tokens, Outcome.WHOLE
         if self.too_long == "error":
             raise DataError(
-                f"a conversation has more tokens than max_length: got {length}, allowed are {self.max_length}; "
-                f"raise max_length, or set too_long to drop_turns or truncate"
+                f"a conversation has more tokens than max_length: got `{length}`, allowed are {self.max_length}",
+                "raise max_length, or set too_long to drop_turns or truncate",
             )
         if self.too_long == "truncate":
             first = Tokens(tokens.ids[: self.max_length], tokens.labels[: self.max_length])

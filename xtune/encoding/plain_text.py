@@ -64,8 +64,9 @@ class PlainText:
         index = token_id(self.tokenizer, token) if token is not None else None
         if index is None:
             raise ModelError(
-                f"the chat template writes a control token that the tokenizer does not have: got "
-                f"{token or 'an end token'}; choose the model's own template (xtune check-template MODEL tells which)"
+                "the chat template writes a control token that the tokenizer does not have: got "
+                f"{f'`{token}`' if token else 'an end token'}",
+                "choose the model's own template (xtune check-template MODEL says which)",
             )
         flags = self.added.get(str(token), (index, None))[1]
         return Control([index], bool(flags and flags.lstrip), bool(flags and flags.rstrip))

@@ -124,8 +124,9 @@ def _own_ids(tokenizer: PreTrainedTokenizerBase) -> list[list[int] | None]:
     own = own_template(tokenizer, LIMIT)
     if own is None:
         raise ModelError(
-            f"there is nothing to compare with: got {tokenizer.name_or_path}, whose tokenizer carries no chat "
-            f"template; give a model whose tokenizer does"
+            f"there is nothing to compare with: got `{tokenizer.name_or_path}`, whose tokenizer carries no chat "
+            "template",
+            "give a model whose tokenizer does",
         )
     own.now = lambda: TODAY
     texts: list[str | None] = []
@@ -136,9 +137,12 @@ def _own_ids(tokenizer: PreTrainedTokenizerBase) -> list[list[int] | None]:
             texts.append(own.render(messages, add_generation_prompt=prompt, date_string=f"{TODAY:%d %b %Y}"))
         except RefusedConversation as error:
             texts.append(None)
-            refusals.append(error.problem)
+            refusals.append(error.fact)
     if len(refusals) == len(texts):
-        raise UnusableTemplate(f"none of {len(texts)} conversations could be compared: {refusals[0]}")
+        raise UnusableTemplate(
+            f"none of {len(texts)} conversations could be compared: {refusals[0]}",
+            "see xtune chat --prompt-template NAME for another template",
+        )
     ids = iter(own_ids(tokenizer, [text for text in texts if text is not None]))
     return [None if text is None else next(ids) for text in texts]
 

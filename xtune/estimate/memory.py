@@ -63,7 +63,7 @@ def skeleton(config: Mapping[str, Any]) -> Any:
     import torch
 
     if not config:
-        raise ConfigError("nothing is known of this model's sizes: got a ModelSpec without config; give it one")
+        raise ConfigError("nothing is known of this model's sizes: got a ModelSpec without config", "give it one")
     with torch.device("meta"):
         return build(config)
 

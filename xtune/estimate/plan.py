@@ -22,9 +22,9 @@ from xtune.estimate.memory import (
     state,
 )
 from xtune.foreign import foreign
+from xtune.models.config_file import load_config_file
 from xtune.models.count import head_dim, used_parameters
 from xtune.models.count import parameters as count
-from xtune.models.load import load_config_file
 from xtune.models.skeleton import own_sizes
 from xtune.optimizers.optimizer import Optimizer
 from xtune.paths import is_local, packaged
@@ -89,7 +89,7 @@ def estimate(run: Run, setting: Setting, devices: int) -> Estimate:
     """What a run takes on `devices`.
 
     Raises TuningError where the tuning cannot be applied to the model. Raises ModelError or ConfigError where its sizes
-    are not known, or are such that nobody can reckon with them: that is for those to tell who ask, and keeps no run
+    are not known, or are such that nobody can reckon with them: that is for those who ask to report, and keeps no run
     from training.
     """
     hint = "train one step to see what it takes (train.max_steps=1)"

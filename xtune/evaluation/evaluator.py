@@ -20,7 +20,7 @@ class Verdict(NamedTuple):
 
 @dataclass
 class Evaluator:
-    """Measures and asks, writes both to the journals, and tells when to stop and when the best checkpoint is due.
+    """Measures and asks, writes both to the journals, and says when to stop and when the best checkpoint is due.
 
     Its memory is the journal, so a resumed run stops where an uninterrupted one would.
     """

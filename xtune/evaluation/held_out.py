@@ -90,8 +90,9 @@ def answers(session: Session, prompts: Sequence[str], generator: Generator) -> l
     except Exception as error:  # an answer is only looked at: training goes on whatever happens here
         if generator.together and asked:
             raise XtuneError(
-                f"the prompts cannot be answered: {reason(error)}; the weights are sharded, so that the run cannot go "
-                f"on without this rank: set evaluation.prompts=[], or evaluation.max_new_tokens lower"
+                f"the prompts cannot be answered: {reason(error)} (the weights are sharded: the run cannot go on "
+                "without this rank)",
+                "set evaluation.prompts=[], or evaluation.max_new_tokens lower",
             ) from error
         log.warning("no answers to the prompts: %s: %s", type(error).__name__, error)
         return []

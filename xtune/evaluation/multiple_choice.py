@@ -43,8 +43,8 @@ def read_questions(
     possible = sorted(set(answers))
     if not 2 <= len(possible) <= MOST_ANSWERS or "" in possible:
         raise DataError(
-            f"{name} is no multiple choice: got {len(possible)} different answers to {len(asked)} questions; "
-            f"give rows whose answers are 2 to {MOST_ANSWERS} letters or words"
+            f"{name} is no multiple choice: got {len(possible)} different answers to {len(asked)} questions",
+            f"give rows whose answers are 2 to {MOST_ANSWERS} letters or words",
         )
     found = []
     for conversation, answer in zip(asked, answers, strict=True):
@@ -53,14 +53,15 @@ def read_questions(
         place, options = first_difference(whole)
         if len(set(options)) < len(possible):
             raise DataError(
-                f"{name} has answers that begin with the same token: got {', '.join(possible)}; use letters instead"
+                f"{name} has answers that begin with the same token: got {', '.join(possible)}", "use letters instead"
             )
         found.append(Question(whole[0][:place], options, possible.index(answer)))
     shortest = min(len(question.ids) for question in found)
     if context is not None and shortest >= context:
         raise DataError(
-            f"{name} has no question that the model can be asked: got {shortest} tokens in the shortest, its context "
-            f"is {context}; give shorter ones"
+            f"{name} has no question that the model can be asked: got {shortest} tokens in the shortest, its "
+            f"context is {context}",
+            "give shorter ones",
         )
     return found
 

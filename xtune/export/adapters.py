@@ -21,9 +21,10 @@ from xtune.export.folder import whole_folder
 from xtune.foreign import foreign
 from xtune.models.adapter import adapter_base
 from xtune.models.adapter_files import read_adapter_config, read_adapter_weights
+from xtune.models.config_file import told_in_one_line
 from xtune.models.legacy import legacy_model_class
 from xtune.models.legacy.names import Names
-from xtune.models.load import local_folder, told_in_one_line
+from xtune.models.place import local_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +71,7 @@ def convert_adapter(
         vendor_config = PreTrainedConfig.get_config_dict(local_folder(model, weights=False))[0]
         family = legacy_model_class(vendor_config)
         if family is None:
-            raise ModelError(f"adapters of this model have one layout only: got base {model}; no need to convert")
+            raise ModelError(f"adapters of this model have one layout only: got base {model}", "no need to convert")
         names = Names(family, family.config_class.from_dict(vendor_config))
     settings = read_adapter_config(adapter)
     modules = read_modules(adapter, settings)
@@ -78,7 +79,10 @@ def convert_adapter(
         changed = to_native(modules, names) if layout == "native" else to_vendor(modules, names)
     unknown = sorted(set(changed) - names.modules(layout))
     if unknown:
-        raise ModelError(f"adapter {adapter} does not fit {model}: it has no module {unknown[0]}")
+        raise ModelError(
+            f"adapter {adapter} does not fit {model}: it has no module {unknown[0]}",
+            "give the base that it was trained on",
+        )
     with whole_folder(out, force=force) as folder:
         tensors = {
             f"{PREFIX}{name}.{part}": t.contiguous() for name, m in changed.items() for part, t in m.parts.items()
@@ -94,7 +98,7 @@ def read_modules(folder: Path, settings: dict[str, Any]) -> dict[str, Module]:
     for key, tensor in read_adapter_weights(folder).items():
         match = PART.match(key.removeprefix(PREFIX))
         if match is None:
-            raise ModelError(f"adapter {folder} has a tensor that is not LoRA's: got {key}; only LoRA is converted")
+            raise ModelError(f"adapter {folder} has a tensor that is not LoRA's: got `{key}`", "only LoRA is converted")
         modules.setdefault(match["module"], Module({}, 1.0)).parts[match["part"]] = tensor
     for name, module in modules.items():
         if module.rank:
@@ -184,7 +188,7 @@ def join(name: str, members: dict[int, Module], names: Names) -> Module:
         parts["lora_B.weight"] = names.join(blocks)
     for part in {part for module in members.values() for part in module.parts} - {"lora_A.weight", "lora_B.weight"}:
         if len(members) < len(names.rows) or any(part not in module.parts for module in members.values()):
-            raise ModelError(f"adapter cannot be joined: q, k and v of {name} have not all {part}; train all or none")
+            raise ModelError(f"adapter cannot be joined: q, k and v of {name} have not all {part}", "train all or none")
         parts[part] = names.join([members[index].parts[part] for index in sorted(members)])
     return Module(parts, scale)
 

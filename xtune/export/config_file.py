@@ -9,12 +9,12 @@ from typing import Any
 from xtune.errors import ModelError
 from xtune.export.spelling import both_spellings, is_config
 from xtune.foreign import read_json
+from xtune.models.config_file import read_config
 from xtune.models.legacy.config import VendorConfig
-from xtune.models.load import read_config
 
 CONFIG = "config.json"
 NOT_CHANGED = {"architectures", "auto_map", "dtype", "torch_dtype", "transformers_version", "_name_or_path"}
-"""What transformers rewrites whenever it reads a config; `save_config` is told the dtype."""
+"""What transformers rewrites whenever it reads a config; `save_config` is given the dtype."""
 
 
 def raw_config(folder: Path) -> dict[str, Any]:

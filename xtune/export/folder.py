@@ -20,9 +20,9 @@ def whole_folder(out: str | Path, *, force: bool = False) -> Iterator[Path]:
     """
     out = Path(os.path.abspath(out))
     if os.path.islink(out):
-        raise XtuneError(f"output is a link: got {out} -> {os.readlink(out)}; give that folder, or delete the link")
+        raise XtuneError(f"output is a link: got {out} -> {os.readlink(out)}", "give that folder, or delete the link")
     if os.path.exists(out) and not force:
-        raise XtuneError(f"output exists already: got {out}; choose another, or replace it with --force")
+        raise XtuneError(f"output exists already: got `{out}`", "choose another, or replace it with --force")
     made = [parent for parent in out.parents if not os.path.exists(parent)]
     done = False
     try:
@@ -30,16 +30,16 @@ def whole_folder(out: str | Path, *, force: bool = False) -> Iterator[Path]:
             yield stage
         done = True
     except BlockingIOError as error:
-        raise XtuneError(f"another process is writing {out}; wait for it, or choose another folder") from error
+        raise XtuneError(f"another process is writing {out}", "wait for it, or choose another folder") from error
     except Exception as error:
         refused = None if isinstance(error, XtuneError) else atomic.system_error(error)
         if refused is None or refused.errno is None:
             raise
         kept = "what was there is kept" if os.path.exists(out) else "nothing was left there"
         if (file := refused.filename) and refused.filename2 is None and not _belongs(Path(file), out):
-            raise XtuneError(f"file cannot be read: got {file}: {refused.strerror}; {kept}") from error
+            raise XtuneError(f"file cannot be read: got `{file}`: {refused.strerror}", kept) from error
         raise XtuneError(
-            f"output cannot be written: got {out}: {refused.strerror}; {kept}: make room, or choose another folder"
+            f"output cannot be written: got `{out}`: {refused.strerror}", f"{kept}: make room, or choose another folder"
         ) from error
     finally:
         for parent in made if not done else []:
@@ -54,7 +54,8 @@ def refuse_needed(out: str | Path, *sources: str | Path | None) -> None:
         place = os.path.realpath(source)
         if os.path.exists(place) and os.path.commonpath([folder, place]) == folder:
             raise ConfigError(
-                f"OUT would take the place of what is needed: got {out}, which holds {source}; choose another"
+                f"OUT would take the place of what is needed: got `{out}`, which holds {source}",
+                "choose another folder for OUT",
             )
 
 

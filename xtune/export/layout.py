@@ -82,9 +82,9 @@ def save_native(model: Any, folder: str | Path) -> None:
     from transformers import GenerationConfig
 
     if not isinstance(model, LegacyModel):
-        raise ModelError(f"{type(model).__name__} has one layout only: got layout native; save it as it is")
+        raise ModelError(f"{type(model).__name__} has one layout only: got layout native", "save it as it is")
     if getattr(model, "is_quantized", False):
-        raise ModelError("quantized weights have no native layout: got a quantized model; load it unquantized")
+        raise ModelError("quantized weights have no native layout: got a quantized model", "load it unquantized")
     config = model.native.config_class(**model.native_settings(), dtype=model.config.dtype)
     with torch.device("meta"):
         plain = model.native(config)

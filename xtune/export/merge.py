@@ -12,8 +12,9 @@ from xtune.export.tokenizer_choice import trained_tokenizer
 from xtune.export.weights import StoredWeights
 from xtune.models.adapter import load_adapter
 from xtune.models.adapter_files import check_adapter
+from xtune.models.config_file import load_config_file
 from xtune.models.identity import recorded_base, refuse_other_base
-from xtune.models.load import load_config_file, load_model
+from xtune.models.load import load_model
 from xtune.models.vocabulary import added_beyond, embedding_rows
 from xtune.quantization.stored import refuse_quantized
 from xtune.templates.store import load_template
@@ -41,7 +42,7 @@ def merge(
     Raises ModelError and XtuneError; `out` appears whole or not at all.
     """
     with whole_folder(out, force=force) as folder:
-        check_adapter(adapter)  # a wrong folder is told before minutes of loading
+        check_adapter(adapter)  # a wrong folder is reported before minutes of loading
         source = source_folder(model)
         config = load_config_file(model)
         refuse_quantized(model, config, "no adapter can be merged into it", UNQUANTIZED)

@@ -15,8 +15,9 @@ from xtune.export.config_file import save_config
 from xtune.export.folder import refuse_needed, whole_folder
 from xtune.export.source import carry, source_folder
 from xtune.export.weights import StoredWeights, write_weights
+from xtune.models.config_file import read_config
 from xtune.models.identity import recorded_base, save_base
-from xtune.models.load import load_tokenizer, read_config
+from xtune.models.load import load_tokenizer
 from xtune.templates.store import load_template
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def pth_to_hf(config: Config, checkpoint: str | Path, out: str | Path, *, force:
         wanted, found = getattr(config, section).name, trained[section]["name"]
         if wanted != found:
             raise CheckpointError(
-                f"checkpoint {source} has another {section} than the config: got {found}, the config says {wanted}; "
-                f"give the config that it was trained with"
+                f"checkpoint {source} has another {section} than the config: got `{found}`, the config says {wanted}",
+                "give the config that it was trained with",
             )
     path, tokenizer_path = trained["model"]["path"], trained["model"].get("tokenizer") or trained["model"]["path"]
     refuse_needed(out, source, path, tokenizer_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xtune.errors import ModelError
 from xtune.foreign import foreign
-from xtune.models.load import local_folder
+from xtune.models.place import local_folder
 
 OTHER_WEIGHTS = [
     *("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.index.json"),

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from xtune.errors import ModelError
 from xtune.foreign import read_json
-from xtune.models.load import read_config
+from xtune.models.config_file import read_config
 from xtune.models.weight_files import opened, weight_files
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from xtune.generate.session import Session
 from xtune.models.adapter import adapter_base, load_adapter
 from xtune.models.adapter_files import check_adapter
 from xtune.models.identity import recorded_base, refuse_other_base
-from xtune.models.load import load_model, load_tokenizer, local_folder
+from xtune.models.load import load_model, load_tokenizer
+from xtune.models.place import local_folder
 from xtune.models.vocabulary import added_beyond, embedding_rows
 from xtune.templates.own_jinja import own_template
 from xtune.templates.store import find_template, load_template
@@ -51,10 +52,10 @@ def open_session(
             if os.path.exists(base):
                 raise
             raise ModelError(
-                f"{error} (adapter {model} names this base; if it lies elsewhere: xtune chat BASE --adapter {model})"
+                f"{error} (adapter {model} names this base", f"if it lies elsewhere: xtune chat BASE --adapter {model})"
             ) from error
     if adapter is not None:
-        check_adapter(adapter)  # a wrong one is told before the model is loaded
+        check_adapter(adapter)  # a wrong one is reported before the model is loaded
         refuse_other_base(f"adapter {adapter}", recorded_base(adapter), model, other_base=other_base)
     tokenizer = session_tokenizer(model, adapter)
     chosen = choose_template(model, adapter, template, tokenizer, found)
@@ -94,4 +95,4 @@ def choose_template(
         return found.templates[known.template]
     if own_template(tokenizer) is not None:  # a broken one is refused before the model is loaded
         return None
-    raise ModelError(f"model {model} has no chat template: choose one with --prompt-template (xtune list-templates)")
+    raise ModelError(f"model {model} has no chat template", "choose one with --prompt-template (xtune list-templates)")

@@ -44,7 +44,8 @@ class Session:
         if generator.context and len(ids) >= generator.context:
             raise XtuneError(
                 f"the conversation is longer than the model's context: got {len(ids)} tokens, it takes "
-                f"{generator.context}; start a new one"
+                f"{generator.context}",
+                "start a new one",
             )
         (answer,) = generator.answers([ids], self.sampling, self.stops(), write)
         self.turns = [*turns, Turn("assistant", answer)]
@@ -60,7 +61,7 @@ class Session:
             messages = [{"role": turn.role, "content": turn.text} for turn in turns]
             ids = own_ids(self.tokenizer, [self.own.render(messages, add_generation_prompt=True)])[0]
             if not ids:
-                raise UnusableTemplate(f"the chat template of `{self.tokenizer.name_or_path}` writes nothing")
+                raise UnusableTemplate(f"the chat template of `{self.tokenizer.name_or_path}` writes nothing", INSTEAD)
         refuse_beyond(ids, self.tokenizer, embedding_rows(self.model.config), "the conversation")
         return ids
 
@@ -69,7 +70,7 @@ class Session:
         """The tokenizer's own chat template. Raises ModelError where it has none that works."""
         own = own_template(self.tokenizer)
         if own is None:
-            raise ModelError(f"the tokenizer of `{self.tokenizer.name_or_path}` has no chat template; {INSTEAD}")
+            raise ModelError(f"the tokenizer of `{self.tokenizer.name_or_path}` has no chat template", INSTEAD)
         return own
 
     def stops(self) -> Stops:

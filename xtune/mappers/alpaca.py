@@ -38,7 +38,7 @@ def _after(pairs: list[object], last: Conversation, column: str) -> Conversation
     for number, pair in enumerate(pairs, 1):
         where = f"{column}, pair {number}"
         if not isinstance(pair, list) or len(pair) != 2:
-            raise DataError(f"column {where!r} should be [question, answer]: got {pair!r:.60}; mend the row")
+            raise DataError(f"column `{where}` should be [question, answer]: got {pair!r:.60}", "write two texts there")
         earlier += [Turn("user", as_text(pair[0], where)), Turn("assistant", as_text(pair[1], where))]
     if not last.turns:
         return last
@@ -84,6 +84,6 @@ def _fill(template: str, values: dict[str, str]) -> str:
         place = "{{" + option + "}}"
         if place in template:
             if not value:
-                raise DataError(f"a row has {place} to fill: got no {option}; set the mapper's option {option}=")
+                raise DataError(f"a row has {place} to fill: got no {option}", f"set the mapper's option {option}=")
             template = template.replace(place, str(value))  # --cfg-options makes a number of name=2048
     return template

@@ -62,8 +62,8 @@ def choose(columns: Collection[str], rows: Sequence[Mapping[str, Any]] = ()) -> 
             f"--mapper {' or '.join(others)} would read these, with a system message of its own; or " if others else ""
         )
         raise DataError(
-            f"the format is not recognised: got columns {there[:300]}; {advice}"
-            "choose --mapper default with options input=COLUMN output=COLUMN"
+            f"the format is not recognised: got columns {there[:300]}",
+            f"{advice}choose --mapper default with options input=COLUMN output=COLUMN",
         )
     other, traces = _TRACES.get(name, ("", ()))
     if other:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Mapper = Callable[[Mapping[str, Any]], Any]
 
-PROBED = 5  # rows whose columns tell the format: one may be broken, or lack what is optional
+PROBED = 5  # rows whose columns show the format: one may be broken, or lack what is optional
 
 
 def recognise(source: Source) -> str:
@@ -39,17 +39,17 @@ def recognise(source: Source) -> str:
                 rows.append(row.values)
             if len(rows) == PROBED:
                 break
-    except DataError as error:  # the file cannot be read on; preparing it will tell
+    except DataError as error:  # the file cannot be read on; preparing it will say so
         problem = problem or error
     if not rows:
-        raise problem or DataError(f"data {source.name} has no rows; give a file with rows")
+        raise problem or DataError(f"data {source.name} has no rows", "give a file with rows")
     return choose(list(dict.fromkeys(column for row in rows for column in row)), rows)
 
 
 class OutsideMapper(partial):  # type: ignore[type-arg]
     """A mapper that is not built in, its options bound: what it raises names whose it is.
 
-    It is a partial, so that prepared data is told apart by the source of the function inside.
+    It is a partial, so that prepared data is distinguished by the source of the function inside.
     """
 
     described: str
@@ -61,7 +61,8 @@ class OutsideMapper(partial):  # type: ignore[type-arg]
             raise
         except (Exception, SystemExit) as error:
             raise DataError(
-                f"{self.described} fails with {type(error).__name__}: got {one_line(str(error))}; mend it or the row"
+                f"{self.described} fails with {type(error).__name__}: got `{one_line(str(error))}`",
+                "correct the mapper or the row",
             ) from error
 
 
@@ -74,12 +75,12 @@ def bind_mapper(name: str, options: Mapping[str, Any], mappers: Registry[Mapper]
     known = list(inspect.signature(mapper).parameters)[1:]
     for option in options:
         if option not in known:
-            raise ConfigError(f"mapper {name} has no option {option!r}; {suggestion(option, known)}")
+            raise ConfigError(f"mapper {name} has no option `{option}`", suggestion(option, known))
     owner = None if ":" in name else mappers.owner(name)
     if owner == "xtune":
         for option, value in options.items():
             if isinstance(value, (list, dict)):
-                raise ConfigError(f"mapper {name}, option {option}, should be text: got {value!r}; give one value")
+                raise ConfigError(f"mapper {name}, option {option}, should be text: got `{value}`", "give one value")
         return partial(mapper, **options) if options else mapper
     bound = OutsideMapper(mapper, **options)
     bound.described = f"mapper {name}" + (f" of plugin {owner}" if owner else "")
@@ -95,5 +96,5 @@ def import_mapper(place: str) -> Mapper:
     with foreign(f"mapper {place} cannot be imported", ConfigError, hint):
         mapper = getattr(import_module(module_name), function_name)
     if not callable(mapper):
-        raise ConfigError(f"mapper {place} should be a function: got {type(mapper).__name__}; name another one")
+        raise ConfigError(f"mapper {place} should be a function: got {type(mapper).__name__}", "name another one")
     return cast(Mapper, mapper)

@@ -22,7 +22,7 @@ def openai(
 ) -> Conversation:
     """Messages as in OpenAI's API: role (system, developer, user, assistant, tool, function) and content.
 
-    `loss`, `weight` or `train` of a message decides whether it is learnt. `reasoning_content`, `reasoning` or
+    `loss`, `weight` or `train` of a message decides whether it is trained on. `reasoning_content`, `reasoning` or
     `thinking` of an answer stands before it, between <think> and </think>. `system` is a column with the system
     message of messages that have none, as in Anthropic's API. See `messages.from_messages` for what is joined and left
     out. Tool definitions (`tools`, and the older `functions`) and calls that are not text are refused: no template
@@ -55,8 +55,8 @@ def sharegpt(
 def _refuse_tools(row: Row, column: str) -> None:
     if row.get(column) not in (None, "", "[]", []):
         raise DataError(
-            f"column {column!r} has tool definitions, which no template writes: got {describe(row[column])}; "
-            "write them into the system message and empty the column"
+            f"column `{column}` has tool definitions, which no template writes: got {describe(row[column])}",
+            "write them into the system message and empty the column",
         )
 
 
@@ -93,13 +93,14 @@ _EXCHANGE = {"system", "input", "output", "human", "assistant", "instruction", "
 def _exchange(exchange: Any, where: str) -> list[dict[str, Any]]:
     """The messages of one {system, input, output, output_with_loss}, or {system, human, assistant}."""
     if not isinstance(exchange, dict):
-        raise DataError(f"column {where!r} should be an object: got {describe(exchange)}; give input and output")
+        raise DataError(f"column `{where}` should be an object: got {describe(exchange)}", "give input and output")
     asked, answered = ("human", "assistant") if "human" in exchange and "input" not in exchange else ("input", "output")
     question, answer = text_of(exchange, asked, where), text_of(exchange, answered, where)
     if exchange.get("instruction"):
         raise DataError(
-            f"column {where!r} has an instruction, which would not be learnt: got {describe(exchange['instruction'])}; "
-            f"write it into {asked}"
+            f"column `{where}` has an instruction, which would not be trained on: got "
+            f"{describe(exchange['instruction'])}",
+            f"write it into {asked}",
         )
     system = [{"role": "system", "content": exchange["system"]}] if exchange.get("system") else []
     others = {name: value for name, value in exchange.items() if name not in _EXCHANGE and value not in NOTHING}
@@ -125,8 +126,8 @@ def oasst1(row: Row, *, column: str = "text") -> Conversation:
     before, *parts = _SPEAKER.split(whole)
     if not parts and not blank(before):
         raise DataError(
-            f"column {column!r} should have '### Human:' and '### Assistant:': got {describe(whole)}; "
-            "for plain text use --mapper pretrain"
+            f"column `{column}` should have '### Human:' and '### Assistant:': got {describe(whole)}",
+            "for plain text use --mapper pretrain",
         )
     pairs = zip(parts[::2], parts[1::2], strict=True)
     roles = {"Human": "user", "Assistant": "assistant"}

@@ -40,20 +40,20 @@ def as_text(value: Any, column: str) -> str:
     """The text of one value; see `text`. `column` is named in errors."""
     if type(value) is str:
         if "\0" in value:
-            raise DataError(f"column {column!r} holds a NUL character: got {_short(value)}; clean the text")
+            raise DataError(f"column `{column}` holds a NUL character: got `{_short(value)}`", "clean the text")
         if not value.isascii():
             try:
                 value.encode()
             except UnicodeEncodeError:
                 raise DataError(
-                    f"column {column!r} holds half a surrogate pair: got {_short(value)}; clean the text"
+                    f"column `{column}` holds half a surrogate pair: got `{_short(value)}`", "clean the text"
                 ) from None
         return value
     if value is None or (type(value) is float and value != value):  # tables write NaN for nothing
         return ""
     if isinstance(value, _AS_TEXT) and not isinstance(value, bool):
         return str(value)
-    raise DataError(f"column {column!r} should be text: got {describe(value)}; choose another column or mapper")
+    raise DataError(f"column `{column}` should be text: got {describe(value)}", "choose another column or mapper")
 
 
 def items(row: Row, column: str) -> list[Any]:
@@ -65,7 +65,7 @@ def items(row: Row, column: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise DataError(f"column {column!r} should be a list: got {describe(value)}; choose another column or mapper")
+        raise DataError(f"column `{column}` should be a list: got {describe(value)}", "choose another column or mapper")
     return value
 
 
@@ -75,7 +75,7 @@ def object_in(row: Row, column: str, names: str, where: str = "") -> dict[str, A
         raise missing(row, column)
     value = row[column]
     if not isinstance(value, dict):
-        raise DataError(f"column {(where or column)!r} should be an object: got {describe(value)}; give it {names}")
+        raise DataError(f"column `{where or column}` should be an object: got {describe(value)}", f"give it {names}")
     return value
 
 
@@ -102,7 +102,7 @@ def missing(row: Row, column: str) -> DataError:
     there = ", ".join(repr(str(name)) for name in row) or "none"
     names = reads(row)
     advice = f"--mapper {names[0]} reads these" if names else "name the columns in the mapper's options"
-    return DataError(f"column {column!r} is missing: got columns {there[:300]}; {advice}")
+    return DataError(f"column `{column}` is missing: got columns {there[:300]}", advice)
 
 
 def blank(value: str) -> bool:

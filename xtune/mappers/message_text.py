@@ -29,14 +29,15 @@ def text_of(message: Mapping[str, Any], key: str, where: str) -> str:
     if key not in message or (not content and any(message.get(other) for other in _KEYS)):
         there = ", ".join(repr(str(name)) for name, value in message.items() if value not in (None, ""))
         raise DataError(
-            f"column {where!r} has no text under {key!r}: got keys {there[:300] or 'none'}; write the text under {key}"
+            f"column `{where}` has no text under `{key}`: got keys {there[:300] or 'none'}",
+            f"write the text under {key}",
         )
     return as_text(content, where)
 
 
 def _part(part: Any, where: str) -> str:
     if not isinstance(part, dict) or part.get("type") != "text":
-        raise DataError(f"column {where!r} should be text parts: got {describe(part)}; xtune trains on text only")
+        raise DataError(f"column `{where}` should be text parts: got {describe(part)}", "xtune trains on text only")
     return text_of(part, "text", where)
 
 
@@ -49,13 +50,13 @@ def with_reasoning(reasoning: Mapping[str, Any], answer: str, where: str) -> str
     thoughts = {name: as_text(value, f"{where}, {name}") for name, value in reasoning.items()}
     name, thought = next(iter(thoughts.items()))
     if any(other != thought for other in thoughts.values()):
-        raise DataError(f"column {where!r} has several reasonings, which differ: got {', '.join(thoughts)}; keep one")
+        raise DataError(f"column `{where}` has several reasonings, which differ: got {', '.join(thoughts)}", "keep one")
     if blank(thought):
         return answer
     for text in (thought, answer):
         if "<think>" in text or "</think>" in text:
             raise DataError(
-                f"column {where!r} has {name} and <think> or </think> in its text: got {describe(text)}; "
-                f"keep the reasoning in one of them, without the tags in {name}"
+                f"column `{where}` has {name} and <think> or </think> in its text: got {describe(text)}",
+                f"keep the reasoning in one of them, without the tags in {name}",
             )
     return f"<think>\n{thought}\n</think>\n\n{answer}"

@@ -20,17 +20,17 @@ ROLES = {
 
 _FLAGS = {None: None, 0: False, 1: True}  # 0 and 1 are also False and True, 0.0 and 1.0
 LEARN = ("loss", "weight", "train", "output_with_loss")
-"""What data call whether a message is to be learnt."""
+"""What data call whether a message is to be trained on."""
 
 _REFUSED = {
-    "tool_calls": "which no template writes; write the call as text in content",
-    "function_call": "which no template writes; write the call as text in content",
-    "train_detail": "which says what is learnt of a text; set train for the whole message, or split it",
-    "training_detail": "which says what is learnt of a text; set train for the whole message, or split it",
-    "loss_scale": "which weighs a loss; set loss to true or false",
+    "tool_calls": ("which no template writes", "write the call as text in content"),
+    "function_call": ("which no template writes", "write the call as text in content"),
+    "train_detail": ("which says what is trained of a text", "set train for the whole message, or split it"),
+    "training_detail": ("which says what is trained of a text", "set train for the whole message, or split it"),
+    "loss_scale": ("which weighs a loss", "set loss to true or false"),
     **dict.fromkeys(
         ("image", "images", "image_url", "video", "videos", "audio", "audios"),
-        "and xtune trains on text only; leave such rows out",
+        ("and xtune trains on text only", "leave such rows out"),
     ),
 }
 """Keys of a message that would change what is trained, and what to do in their place."""
@@ -44,14 +44,14 @@ def from_messages(messages: list[Any], column: str, system: str = "") -> Convers
     `train`) or not.
 
     Messages of one speaker in a row are joined with a blank line (tools' results stay apart). An answer before the
-    first question, and what follows the last answer, are left out: nothing could be learnt from them. `system` is the
-    system message of a list that has none. An answer without text is context, never learnt. The reasoning of
+    first question, and what follows the last answer, are left out: there is nothing to train on. `system` is the
+    system message of a list that has none. An answer without text is context, never trained on. The reasoning of
     an answer (`reasoning_content`, `reasoning` or `thinking`) stands before it, between <think> and </think>. Other
     keys with something in them are named in the conversation's `unread`.
 
     Raises DataError that names the message, from 1, for an unknown role, a content that is missing or not text, a tool
-    call that is not text, a system message after the first turn, joined answers of which only some are to be learnt,
-    and one that is joined to the answer before and has reasoning.
+    call that is not text, a system message after the first turn, joined answers of which only some are to be
+    trained on, and one that is joined to the answer before and has reasoning.
     """
     turns: list[Turn] = []
     unread: set[str] = set()
@@ -63,8 +63,8 @@ def from_messages(messages: list[Any], column: str, system: str = "") -> Convers
             turns[-1] = _joined(last, turn, where)
         elif turn.role == "system" and turns:
             raise DataError(
-                f"column {where!r}: a system message should come first: got one after {len(turns)} turns; "
-                "move it to the start"
+                f"column `{where}`: a system message should come first: got one after {len(turns)} turns",
+                "move it to the start",
             )
         elif turn.role == "user" or turn.role == "system" or _asked(turns):
             turns.append(turn)
@@ -83,21 +83,21 @@ def _asked(turns: list[Turn]) -> bool:
 
 def _turn(message: Any, where: str, unread: set[str]) -> Turn:
     if type(message) is not dict:
-        raise DataError(f"column {where!r} should be an object: got {describe(message)}; give role and content")
+        raise DataError(f"column `{where}` should be an object: got {describe(message)}", "give role and content")
     speaker, key = ("from", "value") if message.get("from") is not None else ("role", "content")
     name = message.get(speaker)
     role = ROLES.get(name) if isinstance(name, str) else None
     if role is None:
         advice = suggestion(name[:40], ROLES) if isinstance(name, str) else "give it role (or from), such as user"
-        raise DataError(f"column {where!r} has no known role: got {describe(name)}; {advice}")
+        raise DataError(f"column `{where}` has no known role: got {describe(name)}", advice)
     learn = None
     reasoning: dict[str, Any] = {}
     if len(message) > 2:
         for other, value in message.items():
             if other in (speaker, key) or value in NOTHING:
                 continue
-            if cure := _REFUSED.get(other):
-                raise DataError(f"column {where!r} has {other}, {cure}")
+            if refused := _REFUSED.get(other):
+                raise DataError(f"column `{where}` has {other}, {refused[0]}", refused[1])
             if other in REASONING and role == "assistant":
                 reasoning[other] = value
             elif other not in LEARN:
@@ -113,15 +113,15 @@ def _turn(message: Any, where: str, unread: set[str]) -> Turn:
 
 
 def flag(message: dict[str, Any], where: str) -> bool | None:
-    """Whether the data say that a message is to be learnt; None where they say nothing. Raises DataError."""
+    """Whether the data say that a message is to be trained on; None where they say nothing. Raises DataError."""
     said = [value for name in LEARN if (value := message.get(name)) is not None]
     for value in said:
         if not isinstance(value, (bool, int, float)) or value not in _FLAGS:
             should = "loss, weight and train should be true, false, 0 or 1"
-            raise DataError(f"column {where!r}: {should}: got {describe(value)}; mend the row")
+            raise DataError(f"column `{where}`: {should}: got {describe(value)}", "write true or false")
     flags = {_FLAGS[value] for value in said} or {None}
     if len(flags) > 1:
-        raise DataError(f"column {where!r}: loss, weight and train differ: got {describe(said)}; keep one of them")
+        raise DataError(f"column `{where}`: loss, weight and train differ: got {describe(said)}", "keep one of them")
     return flags.pop()
 
 
@@ -130,12 +130,13 @@ def _joined(first: Turn, second: Turn, where: str) -> Turn:
         return second if blank(first.text) else first
     if first.learn != second.learn:
         raise DataError(
-            f"column {where!r}: loss differs from that of the message before, of the same role: got {second.learn}; "
-            "make them alike, or one message"
+            f"column `{where}`: loss differs from that of the message before, of the same role: got `{second.learn}`",
+            "make them alike, or one message",
         )
     if second.role == "assistant" and "</think>" in second.text:
         raise DataError(
-            f"column {where!r} has reasoning in the middle of an answer, which goes on from the message before: "
-            f"got {describe(second.text)}; make them one message"
+            f"column `{where}` has reasoning in the middle of an answer, which goes on from the message before: "
+            f"got {describe(second.text)}",
+            "make them one message",
         )
     return Turn(first.role, f"{first.text}\n\n{second.text}", first.learn)

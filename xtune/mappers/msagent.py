@@ -43,7 +43,7 @@ def msagent_react(row: Row, *, conversations: str = "conversations") -> Conversa
     for number, message in enumerate(items(listed, conversations), 1):
         where = f"{conversations}, message {number}"
         if not isinstance(message, dict):
-            raise DataError(f"column {where!r} should be an object: got {describe(message)}; give from and value")
+            raise DataError(f"column `{where}` should be an object: got {describe(message)}", "give from and value")
         said = text_of(message, "value", where) if message.get("from") is not None else ""
         if message.get("from") == "system":
             messages.append({"from": "system", "value": react(_tools(said))})
@@ -61,7 +61,9 @@ def _read_list(spelt: str, column: str) -> Any:
             return read(spelt)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-    raise DataError(f"column {column!r} should be a list: got {describe(spelt)}, which spells none; mend the row")
+    raise DataError(
+        f"column `{column}` should be a list: got {describe(spelt)}, which spells none", "write a list of messages"
+    )
 
 
 def _steps(said: str, where: str) -> list[dict[str, str]]:
@@ -87,9 +89,7 @@ def _steps(said: str, where: str) -> list[dict[str, str]]:
 def _call(body: str, where: str) -> dict[str, Any]:
     call = _parse(body, where)
     if not isinstance(call, dict) or not {"api_name", "parameters"} <= call.keys():
-        raise DataError(
-            f"column {where!r} should call with api_name and parameters: got {describe(call)}; mend the row"
-        )
+        raise DataError(f"column `{where}` should call with api_name and parameters: got {describe(call)}", "name both")
     return call
 
 
@@ -97,7 +97,9 @@ def _parse(body: str, where: str) -> Any:
     try:
         return json.loads(_FENCE.sub("", body), strict=False)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"column {where!r} has a block that is not JSON: got {error}; mend the row") from None
+        raise DataError(
+            f"column `{where}` has a block that is not JSON: got `{error}`", "write the block as JSON"
+        ) from None
 
 
 def _json(value: Any) -> str:
@@ -124,7 +126,7 @@ def _tools(described: str) -> dict[str, str]:
 
 
 def _inputs(tool: dict[str, Any]) -> dict[str, str]:
-    """Names and descriptions of a tool's parameters, where it tells them."""
+    """Names and descriptions of a tool's parameters, where it has them."""
     paths = tool.get("paths")
     first = paths[0] if isinstance(paths, list) and paths else None
     parameters = first.get("parameters") if isinstance(first, dict) else None

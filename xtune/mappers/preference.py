@@ -45,7 +45,7 @@ def preference(
     if take == "chosen":
         return _side(row, chosen, before, opening)
     if take != "both":
-        raise DataError(f"mapper preference, option take, should be both or chosen: got {take!r}; write one of them")
+        raise DataError(f"mapper preference, option take, should be both or chosen: got `{take}`", "write one of them")
     good, bad = (_side(row, column, before, opening) for column in (chosen, rejected))
     if not good.turns or not bad.turns or good == bad:
         return Preference(EMPTY, EMPTY)
@@ -74,7 +74,7 @@ def _messages(value: Any, role: str) -> list[Any]:
 
 
 def _context(conversation: Conversation, shared: int) -> Conversation:
-    """The conversation with the answers among its first `shared` turns not learnt."""
+    """The conversation with the answers among its first `shared` turns not trained on."""
     turns = [
         replace(turn, learn=False) if index < shared and turn.role == "assistant" else turn
         for index, turn in enumerate(conversation.turns)

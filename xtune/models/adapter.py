@@ -29,13 +29,13 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> PeftModel:
             tuned = PeftModel.from_pretrained(model, str(folder))
         except RuntimeError as error:
             if lines := [line.strip() for line in str(error).splitlines() if "size mismatch" in line]:
-                raise ModelError(f"{misfit}: {lines[0]}; {hint}") from error
+                raise ModelError(f"{misfit}: {lines[0]}", hint) from error
             raise
         # peft adds the base weight of a head or embedding that has an adapter; we do not
         needed = set(get_peft_model_state_dict(tuned, save_embedding_layers=False))
         known = needed | set(get_peft_model_state_dict(tuned))
     if odd := sorted((needed - set(stored)) | (set(stored) - known)):
-        raise ModelError(f"{misfit}: {len(odd)} weights differ in name, the first is {odd[0]}; {hint}")
+        raise ModelError(f"{misfit}: {len(odd)} weights differ in name, the first is {odd[0]}", hint)
     if getattr(tuned.peft_config["default"], "use_dora", False):
         let_dora_read(tuned)
     return tuned.eval()
@@ -49,7 +49,9 @@ def let_dora_read(model: PeftModel) -> None:
     """
     base = model.get_base_model()
     if getattr(base, "is_loaded_in_8bit", False) and base.device.type == "cpu":
-        raise ModelError("DoRA on 8-bit weights needs a CUDA device: got cpu; load the model unquantized or in 4 bits")
+        raise ModelError(
+            "DoRA on 8-bit weights needs a CUDA device: got cpu", "load the model unquantized or in 4 bits"
+        )
     keep_weights_readable(model)
 
 
@@ -59,5 +61,5 @@ def adapter_base(folder: str | Path) -> str:
     """
     base = read_adapter_config(folder).get("base_model_name_or_path")
     if not base:
-        raise ModelError(f"adapter {folder} does not say which model it was trained on; give the model too")
+        raise ModelError(f"adapter {folder} does not say which model it was trained on", "give the model too")
     return str(base)

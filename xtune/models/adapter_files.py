@@ -60,13 +60,20 @@ def read_adapter_config(folder: str | Path) -> dict[str, Any]:
     """adapter_config.json of the adapter in `folder`. Raises ModelError where it is damaged or there is no adapter."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise ModelError(f"adapter folder does not exist: got {folder}; give the folder that convert pth_to_hf wrote")
+        raise ModelError(
+            f"adapter folder does not exist: got `{folder}`", "give the folder that convert pth_to_hf wrote"
+        )
     file = folder / "adapter_config.json"
     if not file.is_file():
         kind = "a model" if (folder / "config.json").is_file() else "neither an adapter nor a model"
-        raise ModelError(f"adapter folder has no adapter_config.json: got {folder}, which is {kind}")
+        raise ModelError(
+            f"adapter folder has no adapter_config.json: got `{folder}`, which is {kind}",
+            "give the folder that convert pth_to_hf wrote",
+        )
     if not any((folder / name).is_file() for name in WEIGHTS):
-        raise ModelError(f"adapter folder has no weights (adapter_model.safetensors): got {folder}; convert it again")
+        raise ModelError(
+            f"adapter folder has no weights (adapter_model.safetensors): got `{folder}`", "convert it again"
+        )
     config: dict[str, Any] = read_json(file, what="adapter config", error=ModelError, hint=AGAIN, shape=AdapterConfig)
     return config
 
@@ -86,20 +93,20 @@ def read_adapter_weights(folder: str | Path) -> dict[str, Tensor]:
 
 def refuse_untrainable(what: str, tensors: dict[str, Tensor]) -> None:
     """Raises ModelError, which begins with `what`, for no tensors at all, for others than 16 to 64 bit floats, and for
-    NaN and infinity: they would be cast, or end in every weight that they are merged into, without a word.
+    NaN and infinity: they would be cast, or end in every weight that they are merged into, silently.
     """
     import torch
 
     floats = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
     if not tensors:
-        raise ModelError(f"{what} holds no weights: got an empty file; {AGAIN}")
+        raise ModelError(f"{what} holds no weights: got an empty file", AGAIN)
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor) or tensor.dtype not in floats:
             kind = str(getattr(tensor, "dtype", type(tensor).__name__)).removeprefix("torch.")
-            raise ModelError(f"{what} should hold floats of 16 to 64 bits: got {kind} in `{name}`; {AGAIN}")
+            raise ModelError(f"{what} should hold floats of 16 to 64 bits: got `{kind}` in `{name}`", AGAIN)
         if not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).sum())
             raise ModelError(
-                f"{what} holds values that are not finite: got {bad} of {tensor.numel()} in `{name}`; "
-                f"take an earlier checkpoint"
+                f"{what} holds values that are not finite: got {bad} of {tensor.numel()} in `{name}`",
+                "take an earlier checkpoint",
             )

@@ -40,7 +40,7 @@ def gguf_folder(file: Path) -> Path:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         refused = system_error(error)
         cure = "set XTUNE_CACHE to a folder with room" if refused and refused.errno else "is the download complete?"
-        raise ModelError(f"GGUF file {file} cannot be converted: {reason.rstrip('.')}; {cure}") from error
+        raise ModelError(f"GGUF file {file} cannot be converted: {reason.rstrip('.')}", cure) from error
     return folder
 
 

@@ -1,4 +1,4 @@
-"""What tells a base model from another of the same shape: a digest of its weights, by content, wherever they lie.
+"""What distinguishes a base model from another of the same shape: a digest of its weights.
 
 An adapter is the difference to one set of weights. It records which, in xtune_base.json: {"path": ..., "digest": ...}.
 Adapters made by others have no such file, and are taken as they come.
@@ -15,7 +15,8 @@ from typing import Any
 from xtune.atomic import text_digest
 from xtune.errors import ModelError
 from xtune.foreign import read_json
-from xtune.models.load import local_folder, read_config, told_in_one_line
+from xtune.models.config_file import read_config, told_in_one_line
+from xtune.models.place import local_folder
 from xtune.models.weight_files import kept_digest, weight_files
 from xtune.paths import packaged
 
@@ -54,13 +55,13 @@ def refuse_other_base(what: str, recorded: Base | None, path: str | Path, *, oth
     if found is None:
         log.warning("%s is not downloaded yet: its weights are not compared with those of %s", path, what)
     elif found["digest"] != recorded["digest"]:
-        told = (
+        fact = (
             f"{what} was trained on other weights: on {recorded['path']} ({recorded['digest'][:SHOWN]}), "
             f"got {path} ({found['digest'][:SHOWN]})"
         )
         if not other_base:
-            raise ModelError(f"{told}; give that model, or go on all the same with --other-base")
-        log.warning("%s; going on all the same", told)
+            raise ModelError(fact, "give that model, or go on all the same with --other-base")
+        log.warning("%s; going on all the same", fact)
 
 
 def save_base(base: Base | None, folder: Path) -> None:

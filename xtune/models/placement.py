@@ -75,7 +75,7 @@ def refuse_misplaced(path: str | Path, found: dict[str, Any], config: PreTrained
         if ignored := sorted(found["unexpected_keys"]):
             log.info("%s: %d weights are left out, such as %s", path, len(ignored), ignored[0])
         return
-    raise ModelError(f"model {path} is not whole: {fact}; {_cause(missing, surplus, config)}")
+    raise ModelError(f"model {path} is not whole: {fact}", _cause(missing, surplus, config))
 
 
 def left_out(key: str, config: PreTrainedConfig) -> bool:
@@ -113,8 +113,8 @@ def refuse_by_headers(
     except RuntimeError as error:  # experts that cannot be joined to one weight, but transformers does not say which
         if absent := absent_experts(tensors):
             raise ModelError(
-                f"model {path} is not whole: {_weights(absent)} not in its files, the first is `{absent[0]}`; "
-                f"download the model again"
+                f"model {path} is not whole: {_weights(absent)} not in its files, the first is `{absent[0]}`",
+                "download the model again",
             ) from error
         raise
     refuse_misplaced(path, found, config)

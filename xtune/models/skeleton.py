@@ -65,7 +65,8 @@ def refuse_absurd(value_of: Callable[[str], Any]) -> None:
         value = value_of(name)
         if isinstance(value, (int, float)) and value > most:
             raise ModelError(
-                f"config.json has {name}={shown(value)}, and no model has more than {most:,}; check the file"
+                f"config.json has {name}={shown(value)}, and no model has more than {most:,}",
+                "download it again",
             )
 
 
@@ -88,7 +89,7 @@ def build(config: Mapping[str, Any]) -> Any:
             return legacy(legacy.config_class(**values))
         made = AutoConfig.for_model(kind, **values) if kind in _known() else None
         if not causal_classes(made):
-            raise ConfigError(f"no class for the architecture: got {kind}; this model cannot be trained")
+            raise ConfigError(f"no class for the architecture: got `{kind}`", "this model cannot be trained")
         return AutoModelForCausalLM.from_config(made)
 
 

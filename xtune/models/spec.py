@@ -31,14 +31,16 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if not self.config and not self.parameters:
-            raise ModelError(f"model {self.path} has neither config nor parameters: give one of them")
+            raise ModelError(f"model {self.path} has neither config nor parameters", "give it one of them")
         if self.config and not self.parameters:
-            from xtune.models.count import TRAITS, parameters
+            from xtune.models.count import parameters
+            from xtune.models.traits import TRAITS
 
             if self.config.get("model_type") not in TRAITS:
                 raise ModelError(
                     f"model {self.path} cannot be counted by its config: got model_type "
-                    f"{self.config.get('model_type')!r}; give the ModelSpec its parameters"
+                    f"`{self.config.get('model_type')}`",
+                    "give the ModelSpec its parameters",
                 )
             object.__setattr__(self, "parameters", parameters(self.config))
 

@@ -48,7 +48,8 @@ def refuse_beyond(ids: Iterable[int], tokenizer: PreTrainedTokenizerBase, rows: 
         if index >= rows:
             raise ModelError(
                 f"{where} has a token that the model has no embedding for: got "
-                f"{shown(tokenizer.convert_ids_to_tokens(index))} = {index}, the embeddings have {rows} rows; {OWN}"
+                f"`{shown(tokenizer.convert_ids_to_tokens(index))}` = {index}, the embeddings have {rows} rows",
+                OWN,
             )
 
 

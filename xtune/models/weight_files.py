@@ -36,8 +36,9 @@ def weight_files(folder: Path, config: Any = None) -> list[Path]:
         others = sorted(path.name for pattern in ("*.safetensors", "*.bin", "*.pth") for path in folder.glob(pattern))
         got = f"{', '.join(others[:3])}, which transformers does not read" if others else "none of them"
         raise ModelError(
-            f"model folder has no weights ({named or 'model.safetensors, pytorch_model.bin or their index'}): "
-            f"got {folder} with {got}; is it all there?"
+            f"model folder has no weights ({named or 'model.safetensors, pytorch_model.bin or their index'}): got "
+            f"{folder} with {got}",
+            "is it all there?",
         )
     if not found.name.endswith(".index.json"):
         return [found]
@@ -45,31 +46,32 @@ def weight_files(folder: Path, config: Any = None) -> list[Path]:
     index = read_json(found, what="index of weights", error=ModelError, hint=AGAIN, shape=shape, lenient=True)
     names = index.get("weight_map")
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
-        raise ModelError(f"index of weights `{found}` names no files: it has no usable weight_map; {AGAIN}")
+        raise ModelError(f"index of weights `{found}` names no files: it has no usable weight_map", AGAIN)
     files = sorted({found.parent / name for name in names.values()})
     if absent := [file.name for file in files if not file.is_file()]:
         raise ModelError(
             f"weights are incomplete: {len(absent)} of the {len(files)} files that {found.name} names are not in "
-            f"{folder}, the first is `{absent[0]}`; download the rest"
+            f"{folder}, the first is `{absent[0]}`",
+            "download the rest",
         )
     return files
 
 
 def refuse_damaged(files: list[Path]) -> None:
-    """Raises ModelError that names the first file that is empty, cut short, or a pointer in place of the weights."""
+    """Raises ModelError that names the first file that is empty, truncated, or a pointer in place of the weights."""
     for file in files:
         with foreign(f"weight file `{file}` cannot be read", ModelError, AGAIN):
             with file.open("rb") as stream:
                 start = stream.read(len(POINTER))
             if start == POINTER:
                 raise ModelError(
-                    f"weight file `{file}` is a pointer of Git LFS, not the weights; "
-                    f"run git lfs pull in its folder, or download it from the hub"
+                    f"weight file `{file}` is a pointer of Git LFS, not the weights",
+                    "run git lfs pull in its folder, or download it from the hub",
                 )
             if not start:
-                raise ModelError(f"weight file `{file}` is empty; {AGAIN}")
+                raise ModelError(f"weight file `{file}` is empty", AGAIN)
             if file.suffix == ".bin" and start.startswith(b"PK") and not zipfile.is_zipfile(file):
-                raise ModelError(f"weight file `{file}` is cut short: its table of contents is missing; {AGAIN}")
+                raise ModelError(f"weight file `{file}` is truncated: its table of contents is missing", AGAIN)
         if file.suffix == ".safetensors":
             opened(file)
 

@@ -1,4 +1,4 @@
-"""The built-in objectives, by name: what is learnt from a row."""
+"""The built-in objectives, by name: what is learned from a row."""
 
 from __future__ import annotations
 

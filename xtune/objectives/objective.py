@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Objective(Settings):
-    """What is learnt from a row. Its fields are its options: typed, strict, and written under its name in a config.
+    """What is learned from a row. Its fields are its options: typed, strict, and written under its name in a config.
 
     A step's loss is the sum of `loss` over its micro-batches and ranks, divided by the sum of `weight`. So it does not
     depend on how a step is split, as long as both are sums over Examples.

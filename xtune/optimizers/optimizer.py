@@ -44,7 +44,7 @@ def parameter_groups(
     """
     trained = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
     if not trained:
-        raise ConfigError("nothing is trained: no weight requires a gradient; check tuning.targets")
+        raise ConfigError("nothing is trained: no weight requires a gradient", "check tuning.targets")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in trained:
         rate = lr * lora_plus_ratio if lora_plus_ratio is not None and "lora_B" in name else lr

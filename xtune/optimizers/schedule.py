@@ -15,8 +15,9 @@ def check_warmup(total: int, steps: int | None) -> None:
     """Raises ConfigError where `steps` of warm-up leave none of the run's `total` steps after them."""
     if steps and steps >= total:
         raise ConfigError(
-            f"schedule.warmup_steps leaves no step at the full learning rate: got `{steps}`, the run has `{total}` "
-            f"steps; set schedule.warmup_steps=null schedule.warmup_ratio=0.03"
+            f"schedule.warmup_steps leaves no step at the full learning rate: got `{steps}`, the run has "
+            f"`{total}` steps",
+            "set schedule.warmup_steps=null schedule.warmup_ratio=0.03",
         )
 
 

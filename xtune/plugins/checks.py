@@ -11,7 +11,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from xtune import __version__
-from xtune.errors import DuplicateName, PluginError, suggestion
+from xtune.errors import DuplicateName, PluginError, nearest
 from xtune.foreign import reason
 from xtune.plugins import hookspecs
 from xtune.text import one_line
@@ -38,10 +38,10 @@ class Plugin:
         return sorted(name for name in dir(self.module) if hasattr(getattr(self.module, name), "xtune_impl"))
 
 
-def failure(name: str, problem: str, cure: str = "mend it") -> PluginError:
+def failure(name: str, problem: str, hint: str = "install another version of it") -> PluginError:
     """The error for the plugin `name`, in one line; it ends with the ways to go on without that plugin."""
     return PluginError(
-        f"plugin {name} {one_line(problem, 1000)}; {cure}, uninstall {name}, or set XTUNE_PLUGINS= to load no plugin"
+        f"plugin {name} {one_line(problem, 1000)}", f"{hint}, uninstall {name}, or set XTUNE_PLUGINS= to load no plugin"
     )
 
 
@@ -63,7 +63,7 @@ def check_distribution(distribution: Distribution) -> None:
     places = {found.version: str(found.locate_file("")) for found in distributions(name=name)}
     if len(places) > 1:
         both = " and ".join(f"{version} in {place}" for version, place in sorted(places.items()))
-        raise failure(name, f"is installed in {len(places)} versions at once: got {both}", "uninstall all but one")
+        raise failure(name, f"is installed in {len(places)} versions at once: got `{both}`", "uninstall all but one")
     unmet = _unmet(distribution.requires or [])
     if unmet:
         problem = f"{distribution.version} needs xtune {unmet}: got xtune {__version__}"
@@ -93,8 +93,8 @@ def check_hooks(plugin: Plugin) -> None:
         raise failure(plugin.name, "implements no hook", f"give it one of {', '.join(HOOKS)}")
     for hook in plugin.hooks:
         if hook not in HOOKS:
-            problem = f"has a hook that xtune does not know: got {hook}; {suggestion(hook, HOOKS)}"
-            raise failure(plugin.name, problem, "rename it")
+            problem = f"has a hook that xtune does not know: got `{hook}`"
+            raise failure(plugin.name, problem, f"rename it to {' or '.join(nearest(hook, HOOKS) or HOOKS)}")
         parameters = signature(getattr(plugin.module, hook)).parameters
         wanted = hook.removeprefix("register_")
         if list(parameters) != [wanted]:

@@ -29,7 +29,7 @@ def find() -> list[EntryPoint]:
     for key, name in wanted.items():
         if key not in known:
             raise PluginError(
-                f"XTUNE_PLUGINS names a plugin that is not installed: got {name!r}; {suggestion(name, known.values())}"
+                f"XTUNE_PLUGINS names a plugin that is not installed: got `{name}`", suggestion(name, known.values())
             )
     return [entry for entry in found if wanted.keys() & _names(entry).keys()]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xtune.registry import ConfigRegistry, Registry
 
 PROJECT = "xtune"
-API_VERSION = "1.8"
+API_VERSION = "1.9"
 """Of the hooks and the public API. A changed or removed signature raises the first number, an added one the second."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -49,7 +49,7 @@ def register_strategies(strategies: Registry[Any]) -> None:
 
 @hookspec
 def register_objectives(objectives: Registry[Any]) -> None:
-    """Adds objectives, what is learnt from a row: `objectives.add("sft", Sft)`."""
+    """Adds objectives, what is learned from a row: `objectives.add("sft", Sft)`."""
 
 
 @hookspec

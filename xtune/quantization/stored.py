@@ -55,15 +55,15 @@ def refuse_requantizing(path: str | Path, config: PreTrainedConfig, wanted: Any)
     stored = stored_as(config)
     if stored and stored != way_of(wanted):
         raise ModelError(
-            f"model {path} is stored in {stored}, and cannot be loaded in {way_of(wanted)}; "
-            f"{PLAIN}, or ask for what it is"
+            f"model {path} is stored in {stored}, and cannot be loaded in {way_of(wanted)}",
+            f"{PLAIN}, or ask for what it is",
         )
 
 
 def refuse_quantized(path: str | Path, config: PreTrainedConfig, what: str, hint: str = PLAIN) -> None:
     """Raises ModelError where the weights are stored quantized, and something needs whole ones: `what`."""
     if stored := stored_as(config):
-        raise ModelError(f"model {path} is stored in {stored}: {what}; {hint}")
+        raise ModelError(f"model {path} is stored in {stored}: {what}", hint)
 
 
 def refuse_unasked(path: str | Path, config: PreTrainedConfig) -> None:
@@ -74,6 +74,6 @@ def refuse_unasked(path: str | Path, config: PreTrainedConfig) -> None:
     if stored and stored.method.startswith("bitsandbytes"):
         setting = SETTINGS.get(stored, "nf4")
         raise ModelError(
-            f"model {path} is stored in {stored}, and quantization=none asks for whole weights; "
-            f"set quantization={setting}, or {PLAIN}"
+            f"model {path} is stored in {stored}, and quantization=none asks for whole weights",
+            f"set quantization={setting}, or {PLAIN}",
         )

@@ -46,29 +46,29 @@ class Stage:
 
     name: str
     seconds: float
-    told: str
+    outcome: str
 
 
 @dataclass
 class Stages:
-    """The stages so far; `tell` is called after each."""
+    """The stages so far; `report` is called after each."""
 
-    tell: Callable[[Stage], None]
+    report: Callable[[Stage], None]
     done: list[Stage] = field(default_factory=list)
 
-    def run(self, name: str, work: Callable[[], T], told: Callable[[T], str]) -> T:
-        """Does a stage's work, whose result `told` puts in words. What goes wrong in it names the stage."""
+    def run(self, name: str, work: Callable[[], T], describe: Callable[[T], str]) -> T:
+        """Does a stage's work, whose result `describe` puts in words. What goes wrong in it names the stage."""
         begin = perf_counter()
         try:
             with redirect_stdout(io.StringIO()):  # where a run shows its progress
                 result = work()
         except XtuneError as error:
-            raise XtuneError(f"the rehearsal fails at the stage {name}: {error}") from error
+            raise XtuneError(f"the rehearsal fails at the stage {name}: {error.fact}", error.hint) from error
         except Exception as error:
             error.add_note(f"The rehearsal fails at the stage {name}.")
             raise
-        self.done.append(Stage(name, perf_counter() - begin, told(result)))
-        self.tell(self.done[-1])
+        self.done.append(Stage(name, perf_counter() - begin, describe(result)))
+        self.report(self.done[-1])
         return result
 
 
@@ -81,17 +81,17 @@ class Rehearsal:
     not_checked: list[str]
 
 
-def rehearse(config: Config, tell: Callable[[Stage], None] = lambda stage: None) -> Rehearsal:
+def rehearse(config: Config, report: Callable[[Stage], None] = lambda stage: None) -> Rehearsal:
     """Runs `config` in small, from its names to a chat with the converted model, in a temporary folder.
 
-    `tell` is called after each stage. Raises XtuneError that names the stage for what the user can mend; any other
+    `report` is called after each stage. Raises XtuneError that names the stage for what the user can correct; any other
     error carries a note that names it.
     """
-    stages = Stages(tell)
+    stages = Stages(report)
     with TemporaryDirectory(prefix="xtune-rehearsal-") as place:
         folder = Path(place)
-        run = stages.run("resolve", lambda: resolve(config), tell_names)
-        small = stages.run("make small", lambda: make_small(run, folder), tell_small)
+        run = stages.run("resolve", lambda: resolve(config), describe_names)
+        small = stages.run("make small", lambda: make_small(run, folder), describe_small)
         with variable("XTUNE_CACHE", str(folder / "cache")):  # the user's is for real data
             run_small(small.config, folder, stages)
     return Rehearsal(stages.done, small.replaced, small.not_checked)
@@ -100,18 +100,18 @@ def rehearse(config: Config, tell: Callable[[Stage], None] = lambda stage: None)
 def run_small(config: Config, folder: Path, stages: Stages) -> None:
     """The stages of a real run, on a config that is small. The last step is run again from the checkpoint before it."""
     run = resolve(config)
-    stages.run("prepare data", run.prepare_data, tell_data)
-    stages.run("load model", lambda: run.tuning.prepare(run.load_model()), tell_model)
+    stages.run("prepare data", run.prepare_data, describe_data)
+    stages.run("load model", lambda: run.tuning.prepare(run.load_model()), describe_model)
     with launch.process_group(needed=run.distributed.needs_group):
-        whole = stages.run("train", lambda: train_run(run, folder / "run"), tell_training)
+        whole = stages.run("train", lambda: train_run(run, folder / "run"), describe_training)
         first = list_checkpoints(whole.work_dir)[0]
-        stages.run("resume", lambda: resume(run, folder / "resumed", first, whole), lambda told: told)
+        stages.run("resume", lambda: resume(run, folder / "resumed", first, whole), lambda outcome: outcome)
     ready = folder / "converted"
     stages.run("convert", lambda: pth_to_hf(config, whole.work_dir, ready), lambda checkpoint: checkpoint.name)
     if (ready / "adapter_config.json").is_file():
         adapter, ready = ready, folder / "merged"
         stages.run("merge", lambda: merge(config.model.path, adapter, ready), lambda _: "into unquantized weights")
-    stages.run("chat", lambda: chat(ready), lambda told: told)
+    stages.run("chat", lambda: chat(ready), lambda outcome: outcome)
 
 
 def resume(run: Run, work_dir: Path, checkpoint: Path, whole: Result) -> str:
@@ -130,28 +130,28 @@ def chat(model: Path) -> str:
     return f"{QUESTION} -> {len(answer)} characters"
 
 
-def tell_names(run: Run) -> str:
+def describe_names(run: Run) -> str:
     config = run.config
     mappers = ", ".join(dict.fromkeys(entry.mapper for entry in config.data))
     return f"{config.model.name}, template {config.template}, {config.tuning.name}, mapper {mappers}"
 
 
-def tell_small(small: Small) -> str:
+def describe_small(small: Small) -> str:
     return f"{len(small.replaced)} things replaced, listed below"
 
 
-def tell_data(prepared: Prepared) -> str:
+def describe_data(prepared: Prepared) -> str:
     report, packs = prepared.report, len(prepared.dataset.train)
     return f"{report.read} rows read, {report.trained} trained; {packs} packs, {report.tokens} tokens"
 
 
-def tell_model(model: PreTrainedModel) -> str:
+def describe_model(model: PreTrainedModel) -> str:
     plain: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     bits = getattr(getattr(plain, "quantization_method", None), "value", "")
     return f"{type(plain).__name__}{f', {bits}' if bits else ''}, {trained:,} weights trained"
 
 
-def tell_training(result: Result) -> str:
+def describe_training(result: Result) -> str:
     losses = [row["loss"] for row in result.metrics]
     return f"{len(losses)} steps, loss {losses[0]:.2f} to {losses[-1]:.2f}, {result.checkpoint.name} written"

@@ -89,8 +89,8 @@ def _data(run: Run, entry: DataSettings, stem: Path, small: Small) -> dict[str, 
         return {**values, "limit": min(entry.limit or ROWS, ROWS)}
     if entry.mapper == "auto":
         raise ConfigError(
-            f"data {entry.path} cannot be rehearsed with mapper=auto: got no rows on this machine to choose by; "
-            "name the mapper, or give a local file"
+            f"data {entry.path} cannot be rehearsed with mapper=auto: got no rows on this machine to choose by",
+            "name the mapper, or give a local file",
         )
     rows = example_rows(entry.mapper, bind_mapper(entry.mapper, {}, run.components.mappers), entry.options)
     file = write_rows(rows, stem, entry.path, entry.sheet)
@@ -121,7 +121,7 @@ def _write_model(run: Run, tokenizer: PreTrainedTokenizerBase, folder: Path, sma
     path, sizes = run.config.model.path, run.model.config
     if not sizes:
         raise ConfigError(
-            f"model {run.config.model.name} cannot be rehearsed: got no config in its ModelSpec; give it its sizes"
+            f"model {run.config.model.name} cannot be rehearsed: got no config in its ModelSpec", "give it its sizes"
         )
     write_small_model(sizes, tokenizer, folder)
     small.replace(f"weights of {path}", f"random ones, same architecture ({sizes['model_type']})")

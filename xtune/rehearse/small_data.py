@@ -35,8 +35,8 @@ def example_rows(name: str, mapper: Callable[..., Any], options: Mapping[str, An
     found = [renamed(example, mapper, options) for example in examples(mapper)]
     if not found:
         raise ConfigError(
-            f"mapper {name} documents no row: got no example in its docstring; "
-            "write one there (>>> mapper({...})), or point data.path at a file"
+            f"mapper {name} documents no row: got no example in its docstring",
+            "write one there (>>> mapper({...})), or point data.path at a file",
         )
     return list(islice(various(found, lambda row: mapper(row, **options)), ROWS))
 

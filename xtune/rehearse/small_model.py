@@ -72,8 +72,9 @@ def small_model(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -
     legacy = legacy_model_class({"model_type": kind})
     if legacy is None and kind not in CONFIG_MAPPING:
         raise ConfigError(
-            f"this model cannot be loaded without code from its own folder, which xtune never runs: got model type "
-            f"{kind}, of which neither transformers nor xtune has a class; choose another model"
+            "this model cannot be loaded without code from its own folder, which xtune never runs: got model "
+            f"type {kind}, of which neither transformers nor xtune has a class",
+            "choose another model",
         )
     with torch.random.fork_rng():
         torch.manual_seed(0)

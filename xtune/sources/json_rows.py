@@ -16,7 +16,7 @@ from xtune.sources.text import lines, open_bytes, too_long
 from xtune.text import shown
 
 _CHUNK = 1 << 20
-_TAIL = 12  # a literal, number or escape that the end of the buffer cuts through is shorter than this
+_TAIL = 12  # a literal, number or escape that the end of the buffer splits is shorter than this
 _WHITE = re.compile(r"[ \t\n\r]*")
 
 
@@ -67,7 +67,7 @@ def _complain_of_one_object(path: Path, label: str) -> None:
     if type(value) is dict and "\n" in text[:end].strip():
         lists = [shown(key) for key, inner in value.items() if type(inner) is list]
         advice = f"write only what is under {lists[0]}" if lists else "write one object a line, or an array of them"
-        raise DataError(f"{label}: one object goes over several lines: got keys {shown(list(value), 200)}; {advice}")
+        raise DataError(f"{label}: one object goes over several lines: got keys {shown(list(value), 200)}", advice)
 
 
 def _array(file: BinaryIO, label: str) -> Rows:
@@ -78,8 +78,11 @@ def _array(file: BinaryIO, label: str) -> Rows:
     while (mark := array.next_mark()) != "]":
         if number:
             if mark != ",":
-                got = repr(mark) if mark else "the end of the file"
-                raise DataError(f"{label}, after row {number}: expected a comma or the array's end: got {got}; mend it")
+                got = f"`{mark}`" if mark else "the end of the file"
+                raise DataError(
+                    f"{label}, after row {number}: expected a comma or the array's end: got {got}",
+                    "write a comma between objects and ] at the end",
+                )
             array.position += 1
             array.next_mark()
         number += 1
@@ -96,7 +99,7 @@ def _array(file: BinaryIO, label: str) -> Rows:
             yield Row(values, where) if type(values) is dict else _no_object(where, values)
     array.position += 1
     if mark := array.next_mark():
-        raise DataError(f"{label}: text follows the end of the array: got {mark!r}; make the file one array")
+        raise DataError(f"{label}: text follows the end of the array: got `{mark}`", "make the file one array")
 
 
 class _TooLong(Exception):
@@ -154,17 +157,17 @@ class _ArrayReader:
 
 def _broken(where: str, error: Exception) -> DataError:
     if isinstance(error, RecursionError):
-        return DataError(f"{where}: the row is nested too deep; write what is inside as text")
+        return DataError(f"{where}: the row is nested too deep", "write what is inside as text")
     if not isinstance(error, json.JSONDecodeError):
-        return DataError(f"{where}: a number has too many digits: got {reason(error)!r}; write it as text")
+        return DataError(f"{where}: a number has too many digits: got `{reason(error)}`", "write it as text")
     return DataError(
-        f"{where}: the JSON is broken or cut off: got {error.msg!r}; "
-        "mend it, the file should be an array of objects or have one object a line"
+        f"{where}: the JSON is broken or truncated: got `{error.msg}`",
+        "the file should be an array of objects or have one object a line",
     )
 
 
 def _no_object(where: str, value: Any) -> DataError:
-    return DataError(f"{where}: a row should be a JSON object: got {_JSON_NAMES[type(value)]}; name its columns")
+    return DataError(f"{where}: a row should be a JSON object: got {_JSON_NAMES[type(value)]}", "name its columns")
 
 
 _JSON_NAMES = {

@@ -1,4 +1,4 @@
-"""How much of what data files may hold is read. Beyond it a file is damaged or hostile, or belongs cut into pieces."""
+"""How much of what data files may hold is read. Beyond it a file is damaged or hostile, or has to be split."""
 
 from __future__ import annotations
 

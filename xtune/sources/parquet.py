@@ -26,10 +26,12 @@ def read_parquet(path: Path, label: str) -> Rows:
         with parquet.ParquetFile(path, **OPTIONS) as file:
             names = file.schema_arrow.names
             if len(set(names)) < len(names):
-                raise DataError(f"{label}: two columns have the same name: got {', '.join(names)}; rename one")
+                raise DataError(
+                    f"{label}: two columns have the same name: got {', '.join(names)}", "give each its own name"
+                )
             yield from arrow_rows(_batches(path, file, label), label)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{label} is not a readable Parquet file: got {reason(error)}; write it again") from error
+        raise DataError(f"{label} is not a readable Parquet file: got {reason(error)}", "write it again") from error
 
 
 def _batches(path: Path, file: Any, label: str) -> Iterator[Any]:
@@ -47,8 +49,9 @@ def _batches(path: Path, file: Any, label: str) -> Iterator[Any]:
                 yield batch
     if total > most:
         raise DataError(
-            f"{label} unpacks to more than {most >> 20:,} MiB, {SHARED_RATIO} times its size: "
-            "it may be made to fill the memory; if it is yours, write it as .jsonl"
+            f"{label} unpacks to more than {most >> 20:,} MiB, {SHARED_RATIO} times its size: it may be made to "
+            "fill the memory",
+            "if it is yours, write it as .jsonl",
         )
 
 
@@ -64,7 +67,7 @@ def arrow_rows(batches: Any, label: str) -> Rows:
             number += 1
             where = f"{label}, row {number}"
             if isinstance(values, Exception):
-                yield DataError(f"{where}: a value cannot be read: got {reason(values)}; mend or delete the row")
+                yield DataError(f"{where}: a value cannot be read: got {reason(values)}", "correct or delete the row")
             else:
                 yield Row(values, where)
 

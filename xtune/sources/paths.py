@@ -54,16 +54,16 @@ def find_files(path: str, split: str, suffixes: Collection[str]) -> list[Path]:
         return _in_folder(local, split, suffixes)
     if path.startswith(PACKAGE) and what in ("", "folder"):
         module, _, inner = path.removeprefix(PACKAGE).partition("/")
-        raise DataError(f"package {module} has no such file: got {inner!r}; {_near(local, suffixes)}")
+        raise DataError(f"package {module} has no such file: got `{inner}`", _near(local, suffixes))
     if what:
         return [_checked((local, what), suffixes)]
     if has_magic(path):
         found = [entry for entry in matching(str(local)) if not _is_no_data(entry[0], entry[0].parts[-2:])]
         if not found:
-            raise DataError(f"no file matches: got {path}; {_near(local, suffixes)}")
+            raise DataError(f"no file matches: got `{path}`", _near(local, suffixes))
         return [_checked(entry, suffixes) for entry in found]
     if hub_id(path) is None or file_suffix(local) in {*suffixes, *_ADVICE}:
-        raise DataError(f"data file does not exist: got {path}; {_near(local, suffixes)}")
+        raise DataError(f"data file does not exist: got `{path}`", _near(local, suffixes))
     return []
 
 
@@ -85,14 +85,14 @@ def _checked(entry: Entry, suffixes: Collection[str]) -> Path:
     file, what = entry
     suffix = file_suffix(file)
     if what == DEAD_LINK:
-        raise DataError(f"{file} is {what}: got {os.readlink(file)}; put the file there, or delete the link")
+        raise DataError(f"{file} is {what}: got `{os.readlink(file)}`", "put the file there, or delete the link")
     if what != "file":
-        raise DataError(f"{file} is no file: got {what}; write the rows to a file, they are read more than once")
+        raise DataError(f"{file} is no file: got `{what}`", "write the rows to a file, they are read more than once")
     if about := _no_rows((file.name,)):
-        raise DataError(f"{file} {about}; give the file that has the rows")
+        raise DataError(f"{file} {about}", "give the file that has the rows")
     if suffix not in suffixes:
         advice = _ADVICE.get(suffix) or "known are " + ", ".join(sorted(suffixes))
-        raise DataError(f"{file} has an unknown suffix: got {suffix!r}; {advice}")
+        raise DataError(f"{file} has an unknown suffix: got `{suffix}`", advice)
     return file
 
 
@@ -110,11 +110,13 @@ def _in_folder(folder: Path, split: str, suffixes: Collection[str]) -> list[Path
         _checked(dead[0], suffixes)
     if not readable:
         unread = "".join(f"; {suffix} is data that xtune does not read: {_DATA[suffix]}" for suffix in by_suffix)
-        raise DataError(f"folder {folder} has no data files{unread}; known are {', '.join(sorted(suffixes))}")
+        raise DataError(f"folder {folder} has no data files{unread}", f"known are {', '.join(sorted(suffixes))}")
     if len(by_suffix) > 1:
         nested = "**/" if any(file.parent != folder for file, _ in by_suffix[readable[0]]) else ""
         kinds = ", ".join(sorted(by_suffix))
-        raise DataError(f"folder {folder} has several kinds of data: got {kinds}; give {folder}/{nested}*{readable[0]}")
+        raise DataError(
+            f"folder {folder} has several kinds of data: got `{kinds}`", f"give {folder}/{nested}*{readable[0]}"
+        )
     return of_split(folder, [_checked(entry, suffixes) for entry in by_suffix[readable[0]]], split)
 
 

@@ -45,7 +45,7 @@ def not_utf8(where: str, raw: bytes) -> DataError:
         guess = " (it may be GB18030)"
     except UnicodeDecodeError:
         guess = ""
-    return DataError(f"{where}: the text is not UTF-8{guess}: got byte 0x{byte:02x}; save the file as UTF-8")
+    return DataError(f"{where}: the text is not UTF-8{guess}: got byte 0x{byte:02x}", "save the file as UTF-8")
 
 
 def header(cells: list[str], where: str) -> list[str]:
@@ -55,11 +55,11 @@ def header(cells: list[str], where: str) -> list[str]:
     """
     names = [cell.strip() for cell in cells]
     if not any(names):
-        raise DataError(f"{where}: the header is empty; write the column names into the first row")
+        raise DataError(f"{where}: the header is empty", "write the column names into the first row")
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise DataError(f"{where}: two columns have the same name: got {name!r} twice; rename one")
+            raise DataError(f"{where}: two columns have the same name: got `{name}` twice", "give each its own name")
         if name:
             seen.add(name)
     return names

@@ -81,7 +81,7 @@ def open_source(
         return Source(name, [], fingerprint, partial(_first, read, limit))
     for file in files:
         if sheet is not None and not _has_sheets(readers[file_suffix(file)]):
-            raise DataError(f"{file} has no sheets: got sheet {sheet!r}; leave it out, it is for .xlsx workbooks")
+            raise DataError(f"{file} has no sheets: got sheet `{sheet}`", "leave it out, it is for .xlsx workbooks")
         _check_readable(file)
     read = partial(_read_files, files, sheet, readers)
     used = tuple({file_suffix(file): readers[file_suffix(file)] for file in files}.values())
@@ -101,9 +101,9 @@ def _check_readable(file: Path) -> None:
         with file.open("rb") as opened:
             empty = not opened.read(1)
     except OSError as error:
-        raise DataError(f"{file} cannot be read: got {error.strerror}; check its permissions") from error
+        raise DataError(f"{file} cannot be read: got {error.strerror}", "check its permissions") from error
     if empty:
-        raise DataError(f"{file} is empty; give a file with rows")
+        raise DataError(f"{file} is empty", "give a file with rows")
 
 
 def _read_files(files: list[Path], sheet: str | None, readers: Mapping[str, Reader]) -> Rows:
@@ -118,17 +118,17 @@ def _read_files(files: list[Path], sheet: str | None, readers: Mapping[str, Read
                 problem = f"{file} cannot be read: got {reason(error)}; check the file, or fetch it again"
                 raise DataError(problem) from error
             except MemoryError as error:
-                raise DataError(f"{file} needs more memory than there is; split it, or its longest rows") from error
+                raise DataError(f"{file} needs more memory than there is", "split it, or its longest rows") from error
 
 
 def _some(rows: Rows, name: str) -> Rows:
     """The rows. Raises DataError where there are none, or none of the type that a reader should give."""
     first = next(rows, None)
     if first is None:
-        raise DataError(f"{name} has no rows; give data with rows")
+        raise DataError(f"{name} has no rows", "give data with rows")
     if not isinstance(first, (Row, DataError)):
         got = f"got {type(first).__name__}"
-        raise DataError(f"{name}: its reader should give xtune.sources.row.Row: {got}; yield Row(values, where)")
+        raise DataError(f"{name}: its reader should give xtune.sources.row.Row: {got}", "yield Row(values, where)")
     yield first
     yield from rows
 
@@ -141,8 +141,8 @@ def _load_hub(repository: str, folder: str | None, *, split: str, subset: str | 
         return datasets.load_dataset(repository, subset, data_dir=folder, split=split)
     except Exception as error:  # the hub's client, fsspec and the builders each raise their own
         raise DataError(
-            f"data set {name}, split {split}, cannot be loaded: got {type(error).__name__}: {one_line(str(error))}; "
-            "check the name and the connection, or give a local file"
+            f"data set {name}, split {split}, cannot be loaded: got {type(error).__name__}: {one_line(str(error))}",
+            "check the name and the connection, or give a local file",
         ) from error
 
 

@@ -32,12 +32,12 @@ def of_split(folder: Path, known: list[Path], split: str) -> list[Path]:
     kinds = sorted({name for file in found if (name := names[file])})
     if len(kinds) > 1:
         raise DataError(
-            f"folder {folder} has several splits of this kind: got {split!r}, which may be {' or '.join(kinds)}; "
-            f"name one, such as split={kinds[0]}"
+            f"folder {folder} has several splits of this kind: got `{split}`, which may be {' or '.join(kinds)}",
+            f"name one, such as split={kinds[0]}",
         )
     if not found:
         there = sorted({name for name in names.values() if name})
-        raise DataError(f"folder {folder} has no such split: got {split!r}; {suggestion(split, there)}")
+        raise DataError(f"folder {folder} has no such split: got `{split}`", suggestion(split, there))
     return found
 
 

@@ -30,16 +30,16 @@ def read_workbook(path: Path, label: str, sheet: str | None = None) -> Rows:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # a damaged workbook makes openpyxl, zipfile and expat raise many things
         raise DataError(
-            f"{label} is not a readable .xlsx workbook: got {type(error).__name__}: {one_line(str(error))}; "
-            "open it in a spreadsheet program and save it as .xlsx, without a password"
+            f"{label} is not a readable .xlsx workbook: got {type(error).__name__}: {one_line(str(error))}",
+            "open it in a spreadsheet program and save it as .xlsx, without a password",
         ) from error
     try:
         pages = {page.title: page for page in book.worksheets}
         name = next(iter(pages)) if sheet is None and pages else sheet or ""
         if name not in pages:
-            raise DataError(f"{label} has no such sheet: got {name!r}; {suggestion(name, pages)}")
+            raise DataError(f"{label} has no such sheet: got `{name}`", suggestion(name, pages))
         page = pages[name]
-        page.reset_dimensions()  # programs write a wrong size, by which openpyxl would cut rows off
+        page.reset_dimensions()  # programs write a wrong size, by which openpyxl would drop rows
         yield from _sheet_rows(page, f"{label}, sheet {name}", [other for other in pages if other != name])
     finally:
         book.close()
@@ -51,12 +51,13 @@ def _check_size(path: Path, label: str) -> None:
         with zipfile.ZipFile(path) as book:
             parts = book.infolist()
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return  # openpyxl meets the same, and it is told there
+        return  # openpyxl meets the same, and it is reported there
     for part in parts:
         if part.file_size > max(UNPACKED_FREE, UNPACKED_RATIO * part.compress_size):
             raise DataError(
-                f"{label} unpacks to more than {UNPACKED_RATIO} times its size: got {part.file_size >> 20:,} MiB in "
-                f"{shown(part.filename)}, which may be made to fill the memory; if it is yours, save it as .csv"
+                f"{label} unpacks to more than {UNPACKED_RATIO} times its size: got {part.file_size >> 20:,} MiB "
+                f"in {shown(part.filename)}, which may be made to fill the memory",
+                "if it is yours, save it as .csv",
             )
 
 
@@ -71,15 +72,15 @@ def _sheet_rows(page: Any, where: str, others: list[str]) -> Rows:
             names, top = header([text or "" for text in texts], f"{where}, row {number}"), number
         elif any(texts[len(names) :]):
             yield DataError(
-                f"{where}, row {number}: the header has {len(names)} columns: got {len(texts)} cells; "
-                f"name each column (row {top} was taken for the header)"
+                f"{where}, row {number}: the header has {len(names)} columns: got {len(texts)} cells",
+                f"name each column (row {top} was taken for the header)",
             )
         else:
             texts += [None] * (len(names) - len(texts))
             yield Row({name: text for name, text in zip(names, texts, strict=False) if name}, f"{where}, row {number}")
     if not names:
         there = f" ({', '.join(others)})" if others else ""
-        raise DataError(f"{where} is empty; choose another sheet{there}, or write column names and rows into it")
+        raise DataError(f"{where} is empty", f"choose another sheet{there}, or write column names and rows into it")
 
 
 def _numbered(page: Any, where: str) -> Iterator[tuple[int, tuple[Any, ...]]]:
@@ -93,13 +94,13 @@ def _numbered(page: Any, where: str) -> Iterator[tuple[int, tuple[Any, ...]]]:
             return
         except Exception as error:  # the sheet's XML is parsed on the way, see above
             raise DataError(
-                f"{where} is damaged: got {type(error).__name__}: {one_line(str(error))}; save it again"
+                f"{where} is damaged: got {type(error).__name__}: {one_line(str(error))}", "save it again"
             ) from error
         empty += values.count(None)
         if number > SHEET_ROWS or empty > SHEET_EMPTY:
             raise DataError(
-                f"{where} has more than {SHEET_ROWS:,} rows or {SHEET_EMPTY:,} empty cells; "
-                "delete what stands far below or right of the table, or save it as .csv"
+                f"{where} has more than {SHEET_ROWS:,} rows or {SHEET_EMPTY:,} empty cells",
+                "delete what stands far below or right of the table, or save it as .csv",
             )
         yield number, values
 

@@ -21,13 +21,13 @@ _CHUNK = 1 << 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UNPACK = "unpack it, or compress it with gzip (.gz)"
 _PACKED = {
-    rb"\x1f\x8b": "gzip: add .gz to its name",
-    rb"PK\x03\x04": "a zip archive or a workbook: unpack it, or name it .xlsx",
-    rb"\x28\xb5\x2f\xfd": f"Zstandard: {_UNPACK}",
-    rb"\xfd7zXZ\x00": f"xz: {_UNPACK}",
-    rb"BZh[1-9]1A": f"bzip2: {_UNPACK}",
+    rb"\x1f\x8b": ("gzip", "add .gz to its name"),
+    rb"PK\x03\x04": ("a zip archive or a workbook", "unpack it, or name it .xlsx"),
+    rb"\x28\xb5\x2f\xfd": ("Zstandard", _UNPACK),
+    rb"\xfd7zXZ\x00": ("xz", _UNPACK),
+    rb"BZh[1-9]1A": ("bzip2", _UNPACK),
 }
-"""Patterns of how files begin that are no text, whatever their name says."""
+"""Patterns of how files begin that are no text, whatever their name says: what they are, and what to do."""
 
 
 class _Unpacked(io.RawIOBase):
@@ -49,7 +49,8 @@ class _Unpacked(io.RawIOBase):
         if self._file.tell() > self._most:
             raise DataError(
                 f"{self._label} unpacks to more than {self._most >> 20:,} MiB, {UNPACKED_RATIO} times its size: "
-                "it may be made to fill the memory; if it is yours, unpack it first"
+                "it may be made to fill the memory",
+                "if it is yours, unpack it first",
             )
         buffer[: len(data)] = data
         return len(data)
@@ -74,10 +75,10 @@ def open_bytes(path: Path, label: str) -> BinaryIO:
     try:
         start = file.read(6)
         if start.startswith(_UTF16):
-            raise DataError(f"{label}: the text is not UTF-8: got UTF-16; save the file as UTF-8")
-        for pattern, advice in _PACKED.items():
+            raise DataError(f"{label}: the text is not UTF-8: got UTF-16", "save the file as UTF-8")
+        for pattern, (kind, hint) in _PACKED.items():
             if re.match(pattern, start):
-                raise DataError(f"{label} is no text: it is {advice}")
+                raise DataError(f"{label} is no text: it is {kind}", hint)
         file.seek(3 if start.startswith(codecs.BOM_UTF8) else 0)
     except BaseException:
         file.close()
@@ -108,12 +109,12 @@ def lines(file: BinaryIO, label: str) -> Iterator[tuple[str, bytes | DataError]]
 def one_more_blank(blank: int, number: int, label: str) -> int:
     """One more than `blank` lines of `number` lines. Raises DataError where they are a million and nine of ten."""
     if blank >= BLANK_LINES and blank > 0.9 * number:
-        raise DataError(f"{label}: nine lines of ten are blank: got more than {BLANK_LINES:,} of them; delete them")
+        raise DataError(f"{label}: nine lines of ten are blank: got more than {BLANK_LINES:,} of them", "delete them")
     return blank + 1
 
 
 def too_long(where: str) -> DataError:
-    return DataError(f"{where}: the row has more than {ROW_BYTES >> 20} MiB; split it into several rows")
+    return DataError(f"{where}: the row has more than {ROW_BYTES >> 20} MiB", "split it into several rows")
 
 
 def read_csv(path: Path, label: str) -> Rows:
@@ -142,7 +143,10 @@ def _table(path: Path, label: str, delimiters: str) -> Rows:
             except StopIteration:
                 return
             except csv.Error as error:
-                problem = DataError(f"{where}: the line is not valid CSV: got {str(error)!r}; mend its quotes")
+                problem = DataError(
+                    f"{where}: the line is not valid CSV: got `{error!s}`",
+                    "close its quotes, and double those inside a cell",
+                )
                 if not names:
                     raise problem from None
                 yield problem
@@ -160,8 +164,8 @@ def _table(path: Path, label: str, delimiters: str) -> Rows:
                 names = header(cells, where)
             elif len(cells) != len(names):
                 yield DataError(
-                    f"{where}: the header has {len(names)} columns: got {len(cells)} cells; "
-                    f"put cells that hold {delimiter!r} in double quotes"
+                    f"{where}: the header has {len(names)} columns: got {len(cells)} cells",
+                    f"put cells that hold {delimiter!r} in double quotes",
                 )
             else:
                 yield Row({name: cell for name, cell in zip(names, cells, strict=True) if name}, where)

@@ -62,7 +62,7 @@ class _Walk:
             if kind(place, DataError) != "folder":
                 continue
             if (real := os.path.realpath(place)) in above:
-                raise DataError(f"{place} is a link to a folder that it lies in; remove the link")
+                raise DataError(f"{place} is a link to a folder that it lies in", "remove the link")
             yield place, "folder"
             for path, what in self._entries(place):
                 if what == "folder":
@@ -80,8 +80,8 @@ class _Walk:
         self._seen += len(entries)
         if self._seen > MOST_ENTRIES:
             raise DataError(
-                f"{self._asked} has too much below it: got more than {MOST_ENTRIES:,} files and folders; "
-                "give a folder further down"
+                f"{self._asked} has too much below it: got more than {MOST_ENTRIES:,} files and folders",
+                "give a folder further down",
             )
         for entry in entries:
             path = folder / entry.name

@@ -1,6 +1,6 @@
 """A template as a Jinja chat template, for servers and for transformers' apply_chat_template.
 
-It writes the text that render() shows. Two things cannot be said in Jinja: where text is cut for the tokenizer, and
+It writes the text that render() shows. Two things cannot be said in Jinja: where text is split for the tokenizer, and
 that control tokens spelled by a turn stay text.
 """
 

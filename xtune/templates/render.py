@@ -1,6 +1,6 @@
 """Conversation -> spans: the one place where a prompt is put together.
 
-The text a person reads, what is learnt, and the prompt of a chat all come from the pieces made here.
+The text a person reads, what is trained on, and the prompt of a chat all come from the pieces made here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def end_strings(template: ChatTemplate) -> list[str]:
 
 
 class Part(NamedTuple):
-    """A part of a template's string: a piece ready to be written (not learnt, learnt), or a slot to be filled."""
+    """A part of a template's string: a piece ready to be written (not trained on, trained), or a slot to be filled."""
 
     text: str
     slot: str
@@ -89,11 +89,12 @@ def pieces(conversation: Conversation, form: Form, learn: Learn, generation_prom
         elif turn.role == "tool" and form.template.tool:
             writer.tool(index, turn)
         else:
-            raise DataError(_no_place(turn, form.template))
+            raise DataError(*_no_place(turn, form.template))
     if writer.system and conversation.turns and conversation.turns[0].role == "system":
         raise DataError(
             "the chat template writes the system message into the first question: got a conversation without a "
-            "question; add one, or drop the system message"
+            "question",
+            "add one, or drop the system message",
         )
     writer.close(generation_prompt)
     return writer.out
@@ -107,10 +108,10 @@ class _Writer:
     def __init__(self, form: Form, learn: Learn, turns: tuple[Turn, ...]) -> None:
         self.form = form
         self.all = learn == "all"
-        self.every = learn != "last"  # whether each answer is learnt, or only the last one
+        self.every = learn != "last"  # whether each answer is trained on, or only the last one
         self.out: list[Piece] = []
         self.rounds = 0
-        self.open_end = False  # whether the answer before is learnt and still lacks the token that ends it
+        self.open_end = False  # whether the answer before is trained on and still lacks the token that ends it
         self.system = form.template.default_system  # and later: the one that waits for the first question
         system_learn = self.all
         if turns and turns[0].role == "system":
@@ -127,7 +128,7 @@ class _Writer:
     def write(
         self, name: str, learn: bool, text: str = "", learn_text: bool = False, thinking: str = "", after: str = ""
     ) -> None:
-        """Writes a string of the template; the text in it is learnt apart from what stands around it."""
+        """Writes a string of the template; the text in it is trained on apart from what stands around it."""
         append = self.out.append
         for _, slot, cut, act, ready in self.form.parts[name]:
             if not slot:
@@ -148,7 +149,7 @@ class _Writer:
         if index and self.turns[index - 1].role == "assistant":
             self.write("between", self.all)
         start = len(self.out)
-        learn = _learnt(turn, self.all)
+        learn = _trained(turn, self.all)
         name = "user" if self.system is None else "system_in_user"
         self.write(name, self.all, turn.text, learn)
         of_template = not self.form.parts[name][0].slot  # and no question that says the same
@@ -160,14 +161,14 @@ class _Writer:
     def tool(self, index: int, turn: Turn) -> None:
         if not index or self.turns[index - 1].role != "tool":
             self.write("tools_begin", self.all)
-        self.write("tool", self.all, turn.text, _learnt(turn, self.all))
+        self.write("tool", self.all, turn.text, _trained(turn, self.all))
         if index + 1 == len(self.turns) or self.turns[index + 1].role != "tool":
             self.write("tools_end", self.all)
 
     def answer(self, index: int, turn: Turn) -> None:
         template = self.form.template
         last = index + 1 == len(self.turns)
-        learn = _learnt(turn, self.every or index == self.last_answer)
+        learn = _trained(turn, self.every or index == self.last_answer)
         name, text, thinking, after = "answer", turn.text, "", turn.text
         if template.thinking is not None:
             thinking, text, after = split_thinking(text)
@@ -196,7 +197,7 @@ class _Writer:
             self.write("close", self.all)
 
 
-def _learnt(turn: Turn, usual: bool) -> bool:
+def _trained(turn: Turn, usual: bool) -> bool:
     """What the turn says of itself; else what is usual."""
     return usual if turn.learn is None else bool(turn.learn)
 
@@ -227,8 +228,8 @@ def _last(roles: list[str], role: str) -> int:
     return -1
 
 
-def _no_place(turn: Turn, template: ChatTemplate) -> str:
+def _no_place(turn: Turn, template: ChatTemplate) -> tuple[str, str]:
     if turn.role == "system":
-        return "a system message comes first or not at all: got one after another turn; move it to the start"
+        return "a system message comes first or not at all: got one after another turn", "move it to the start"
     known = ["system", "user", "assistant", *(["tool"] if template.tool else [])]
-    return f"the chat template has no place for this role: got {turn.role!r}; use {', '.join(known)}"
+    return f"the chat template has no place for this role: got {turn.role!r}", f"use {', '.join(known)}"

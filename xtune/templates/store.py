@@ -48,17 +48,22 @@ def template_values(template: ChatTemplate) -> dict[str, Any]:
 def template_from(values: Any, where: str) -> ChatTemplate:
     """The template of JSON values; `where` is named in errors."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: a chat template is an object of fields: got {shown(values)}; write one with user")
+        raise ConfigError(
+            f"{where}: a chat template is an object of fields: got `{shown(values)}`", "write one with user"
+        )
     kinds = get_type_hints(ChatTemplate)
     for name, value in values.items():
         if name not in kinds:
             raise ConfigError(
-                f"{where}: unknown field of a chat template: got {shown(name)}; {suggestion(name, kinds)}"
+                f"{where}: unknown field of a chat template: got `{shown(name)}`", suggestion(name, kinds)
             )
         if not _fits(value, kinds[name]):
-            raise ConfigError(f"{where}: {name} should be {_told(kinds[name])}: got {shown(value)}; change it")
+            raise ConfigError(
+                f"{where}: {name} should be {_described(kinds[name])}: got `{shown(value)}`",
+                f"write {_described(kinds[name])} there",
+            )
     if "user" not in values:
-        raise ConfigError(f"{where}: a chat template needs the field user; add it, with {{text}} where the text goes")
+        raise ConfigError(f"{where}: a chat template needs the field user", "add it, with {text} where the text goes")
     fitting: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
@@ -74,7 +79,7 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _told(kind: Any) -> str:
+def _described(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(get_args(kind))
     if get_origin(kind) is tuple:
@@ -86,11 +91,11 @@ def find_template(name: str, templates: Registry[ChatTemplate]) -> ChatTemplate:
     """A registered template, or that of a file, which ends in .json. Raises UnknownName or ConfigError."""
     if name.endswith((".jinja", ".jinja2", ".j2")):
         raise ConfigError(
-            f"a chat template cannot be a Jinja file, which does not say what is learnt: got {name}; "
-            f"write the fields of xtune.ChatTemplate to a .json file"
+            f"a chat template cannot be a Jinja file, which does not say what is trained on: got `{name}`",
+            "write the fields of xtune.ChatTemplate to a .json file",
         )
     if not name.endswith(".json"):
         return templates[name]
     if not Path(name).is_file():
-        raise ConfigError(f"chat template file does not exist: got {name}; give a .json file, or a registered name")
+        raise ConfigError(f"chat template file does not exist: got `{name}`", "give a .json file, or a registered name")
     return cast(ChatTemplate, load_template(name))

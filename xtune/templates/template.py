@@ -40,14 +40,14 @@ class ChatTemplate:
 
     A conversation is rendered as `begin`, then every turn by its role, then `close`. `{text}` stands for the turn's
     text, `{round}` for the number of the user's turn, from 1; a slot may carry one of FILTERS, as in `{text|trim}`.
-    An answer is `assistant`, `answer`, `end`, `tail`; `answer` and `end` are what is learnt, and a chat prompt stops
-    after `assistant`. `between` stands before every user turn that follows an answer.
+    An answer is `assistant`, `answer`, `end`, `tail`; `answer` and `end` are what is trained on, and a chat prompt
+    stops after `assistant`. `between` stands before every user turn that follows an answer.
 
     Strings listed in `control` become single control tokens where the template itself writes them, and only there:
     a turn's text that spells one stays text. `{bos}` and `{eos}` are control tokens of whatever tokenizer is used.
 
-    `cut` says how much text the vendor's code gives the tokenizer at once: "control" cuts only at control tokens,
-    "turn" also around each turn's text, which matters to tokenizers that put a space in front. "answer" also cuts
+    `cut` says how much text the vendor's code gives the tokenizer at once: "control" splits only at control tokens,
+    "turn" also around each turn's text, which matters to tokenizers that put a space in front. "answer" also splits
     before each answer: without that the first letters of one may become a token together with a prompt that ends in
     `:`, which the model is never asked to write. After a `{bos}` the text always starts afresh, as where the tokenizer
     itself puts that token in front.
@@ -58,8 +58,8 @@ class ChatTemplate:
     answer: str = "{text}"
     end: str = EOS
     end_in_history: bool = True
-    """Whether answers that lie back carry `end` too. Where they do not, a user turn that begins with `end` is what
-    ends them, and that token is learnt."""
+    """Whether earlier answers carry `end` too. Where they do not, a user turn that begins with `end` is what
+    ends them, and that token is trained on."""
     tail: str = ""
     begin: str = ""
     close: str = ""
@@ -75,9 +75,9 @@ class ChatTemplate:
     """Written around tool results that follow each other."""
     thinking: str | None = None
     """An answer with its reasoning, which stands before `</think>` in the turn's text: {thinking} and {text}. It is
-    written after the last question; answers that lie back are written as `answer`, without their reasoning."""
+    written after the last question; earlier answers are written as `answer`, without their reasoning."""
     thinking_prompt: str = ""
-    """What a chat prompt has after `assistant`, and `thinking` is preceded by; not learnt."""
+    """What a chat prompt has after `assistant`, and `thinking` is preceded by; not trained on."""
     default_system: str | None = None
     """The system message of a conversation that has none; None: nothing is written then."""
     control: tuple[str, ...] = ()
@@ -91,10 +91,10 @@ class ChatTemplate:
         for name in ("user", "answer", "system_in_user", "thinking", "tool"):
             value = getattr(self, name)
             if value is not None and not any(slot[1] in ("text", "after_thinking") for slot in SLOT.finditer(value)):
-                raise ConfigError(f"chat template: {name} has no {{text}}: got {value!r}; say where the text goes")
+                raise ConfigError(f"chat template: {name} has no {{text}}: got `{value}`", "say where the text goes")
         for name, value in vars(self).items():
             for slot in SLOT.finditer(value) if isinstance(value, str) else ():
                 if slot[2] and slot[2] not in FILTERS:
                     raise ConfigError(
-                        f"chat template: {name} has an unknown filter: got {slot[2]!r}; {suggestion(slot[2], FILTERS)}"
+                        f"chat template: {name} has an unknown filter: got `{slot[2]}`", suggestion(slot[2], FILTERS)
                     )

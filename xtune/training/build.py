@@ -1,4 +1,4 @@
-"""A Run -> the parts of a training loop: the model spread over ranks, the plan, what collates and what evaluates."""
+"""A Run -> the parts of a training loop: the model on its ranks, the plan, what collates and what evaluates."""
 
 from __future__ import annotations
 
@@ -10,24 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from xtune.checkpoints.save import load_weights
+from xtune.checkpoints.load import load_weights
 from xtune.compat.transformers import attention_of
-from xtune.conversation import IGNORE, Conversation
+from xtune.conversation import IGNORE
 from xtune.data.collate import collate
-from xtune.data.feed import Choice, Feed, map_rows
-from xtune.data.report import Report
 from xtune.data.schedule import Plan, seed_everything
 from xtune.dist import ranks
 from xtune.distributed.parallel import StepSettings
-from xtune.evaluation.evaluator import Evaluator
-from xtune.evaluation.held_out import answers, held_out_loss
-from xtune.evaluation.multiple_choice import accuracy, read_questions
-from xtune.generate.generate import Generator
-from xtune.generate.sampling import Sampling
-from xtune.generate.session import Session
-from xtune.models.load import pick_dtype
-from xtune.models.vocabulary import embedding_rows, padding_id, refuse_beyond
-from xtune.names import encode
+from xtune.models.device import pick_dtype
+from xtune.models.vocabulary import embedding_rows, padding_id
 from xtune.optimizers.optimizer import Optimizer, parameter_groups
 from xtune.optimizers.schedule import Shape, check_warmup, lr_factor, warmup_length
 from xtune.training.forward import LogProbModel
@@ -37,8 +28,6 @@ from xtune.training.reference import load_reference, reference_log_probs
 if TYPE_CHECKING:
     import numpy as np
 
-    from xtune.callbacks.callback import Callback
-    from xtune.checkpoints.journal import Journals
     from xtune.config.schema import Config, OptimizerSettings
     from xtune.data.dataset import Dataset
     from xtune.distributed.parallel import Parallel
@@ -70,7 +59,7 @@ def build_model(run: Run, checkpoint: Path | None) -> torch.nn.Module:
 
 
 def build_parallel(run: Run, model: torch.nn.Module, plan: Plan) -> Parallel:
-    """The model with its loss and its optimizer, spread as the distributed strategy says."""
+    """The model with its loss and its optimizer, distributed as the distributed strategy says."""
     settings = run.config
     dtype = pick_dtype(settings.model.dtype, ranks.device())
     module = LogProbModel(model, dtype=dtype, summed=run.objective.summed, neftune_alpha=settings.train.neftune_alpha)
@@ -139,95 +128,10 @@ def build_reference(
     return reference_log_probs(parallel, [dataset.train, dataset.held_out], batch, run.config.train.batch_size)
 
 
-def build_measure(
-    run: Run,
-    parallel: Parallel,
-    held_out: Any,
-    batch: Callable[[Sequence[Any]], Any],
-    check: Callable[[], None],
-) -> Callable[[], dict[str, Any]] | None:
-    """The evaluation on held-out packs; None where nothing is held out."""
-    config = run.config
-    if not config.evaluation.holdout:
-        return None
-    if not len(held_out):
-        log.warning("nothing is evaluated: no row fell into evaluation.holdout=%s", config.evaluation.holdout)
-        return None
-    return partial(held_out_loss, parallel, run.objective, held_out, batch, config.train.batch_size, check)
-
-
-def build_generator(parallel: Parallel, tokenizer: Any) -> Generator:
-    """Generation by the model that is trained, in the dtype that it is trained in."""
-    dtype: torch.dtype = parallel.inner.dtype  # type: ignore[assignment]
-
-    def call(*inputs: Any, **options: Any) -> Any:
-        with torch.autocast(ranks.device().type, dtype=dtype, enabled=dtype != torch.float32):
-            return parallel.generate(*inputs, **options)
-
-    return Generator(parallel.inner.model, tokenizer, call, parallel.generates_together)  # type: ignore[arg-type]
-
-
-def build_ask(run: Run, generator: Generator) -> Callable[[], Rows]:
-    """Asks the model the config's prompts, as a chat with it would, always taking the likeliest token."""
-    settings = run.config.evaluation
-    sampling = Sampling(settings.max_new_tokens)
-    session = Session(generator.model, generator.tokenizer, run.template, settings.system, sampling)
-    return lambda: answers(session, settings.prompts, generator) if settings.prompts else []
-
-
-def build_choose(
-    run: Run, generator: Generator, feeds: Sequence[Feed], check: Callable[[], None]
-) -> Callable[[], Rows]:
-    """Asks the multiple-choice questions of `feeds`. Raises DataError where they are no multiple choice."""
-
-    def ids(conversation: Conversation) -> list[int]:
-        found, rows = (
-            encode(conversation, run.template, generator.tokenizer).ids,
-            embedding_rows(generator.model.config),
-        )
-        refuse_beyond(found, generator.tokenizer, rows, "a question of evaluation.choices")
-        return found
-
-    context, batch_size = generator.context, run.config.train.batch_size
-    sets = {feed.source.name: read_questions(feed.source.name, conversations(feed), ids, context) for feed in feeds}
-    ask = partial(accuracy, next_logits=generator.next_logits, batch_size=batch_size, context=context, check=check)
-    return lambda: [{"name": name, **ask(found)} for name, found in sets.items()]
-
-
-def conversations(feed: Feed) -> list[Conversation]:
-    """All conversations of a feed. Rows that give none are counted in the log."""
-    report = Report()
-    found = [part for batch in map_rows(feed, Choice(False, 0.0, 0), report) for one in batch for part in one.row.parts]
-    if report.dropped:
-        log.warning("%s: %d of %d rows give no question", feed.source.name, sum(report.dropped.values()), report.read)
-    return found
-
-
-def build_evaluator(
-    config: Config,
-    measure: Callable[[], dict[str, Any]] | None,
-    ask: Callable[[], Rows],
-    choose: Callable[[], Rows],
-    journals: Journals,
-    callbacks: Callback,
-) -> Evaluator:
-    return Evaluator(
-        evaluations=journals.evaluations,
-        answers=journals.answers,
-        choices=journals.choices,
-        measure=measure,
-        ask=ask,
-        choose=choose,
-        patience=config.evaluation.patience,
-        keep_best=config.checkpoint.best,
-        callbacks=callbacks,
-    )
-
-
 def describe_batch(tokenizer: Any, batch: Any, limit: int = 200) -> str:
-    """The beginning of each row of a batch as text, and how many of its tokens are learnt."""
+    """The beginning of each row of a batch as text, and how many of its tokens are trained on."""
     rows = []
     for ids_T, labels_T in zip(batch.input_ids_BT, batch.labels_BT, strict=True):
         text = " ".join(tokenizer.decode(ids_T.tolist()).split())
-        rows.append(f"{text[:limit]!r} ({int((labels_T != IGNORE).sum())} learnt)")
+        rows.append(f"{text[:limit]!r} ({int((labels_T != IGNORE).sum())} trained on)")
     return ", ".join(rows)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from xtune.foreign import reason
 from xtune.training.forward import causal, decoder_layers
 
 log = logging.getLogger(__name__)
@@ -73,7 +72,8 @@ def compile_layers(
     try:
         torch.compile(_probe, fullgraph=True)(torch.ones(8, device=device))
     except Exception as error:  # whatever a toolchain that is missing or broken raises
-        log.warning("layers are not compiled: no working compiler here (%s)", reason(error))
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        log.warning("layers are not compiled: no working compiler here (%s)", first)
         return False
     for layer in decoder_layers(model):
         layer.forward = torch.compile(layer.forward, dynamic=True)  # type: ignore[method-assign]

@@ -148,8 +148,8 @@ class Loop:
     def _complain(self, step: int, value: float, batches: list[Any], what: str = "loss") -> None:
         texts = [text for rank in ranks.gather([self.describe(batch) for batch in batches]) for text in rank]
         raise XtuneError(
-            f"the {what} of step {step + 1} is {value}: nothing of it is saved, the newest checkpoint is older; "
-            f"look at its samples, or lower optimizer.lr. They are: {' | '.join(texts)}"
+            f"the {what} of step {step + 1} is {value}: nothing of it is saved, the newest checkpoint is older",
+            f"look at its samples, or lower optimizer.lr. They are: {' | '.join(texts)}",
         )
 
 

@@ -46,6 +46,7 @@ def refuse_mixed_samples(parallel: Parallel, collate: Callable[[Sequence[Pack]],
     noise = abs(alone) * NOISE.get(parallel.inner.dtype, 1e-2)  # type: ignore[arg-type]
     if abs(packed - alone) > max(noise, abs(joined - alone) / 4):
         raise ConfigError(
-            f"samples that are packed together see each other in this model: the log-probability of one is {alone:.4f} "
-            f"alone and {packed:.4f} in a pack; set pack=false"
+            "samples that are packed together see each other in this model: the log-probability of one is "
+            f"{alone:.4f} alone and {packed:.4f} in a pack",
+            "set pack=false",
         )

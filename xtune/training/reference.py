@@ -63,7 +63,8 @@ def load_reference(checkpoint: Path) -> np.ndarray:
         found: np.ndarray = np.load(checkpoint / FILE)
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint {checkpoint} has no {FILE}, which its objective needs; train again, or resume from another one"
+            f"checkpoint {checkpoint} has no {FILE}, which its objective needs",
+            "train again, or resume from another one",
         ) from error
     return found
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtune.checkpoints.work_dir import workplace
-from xtune.compat.deepspeed import whole_size
 from xtune.config.schema import Config
 from xtune.dist import launch, ranks
 from xtune.names import load_config
@@ -19,7 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from xtune.callbacks.together import Together
+    from xtune.checkpoints.journal import Journals
     from xtune.checkpoints.save import Saver
+    from xtune.dist.interrupts import Interrupts
+    from xtune.evaluation.evaluator import Evaluator
+    from xtune.training.loop import Loop
+    from xtune.training.ready import Ready
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def train(
     with the same weights, bit for bit, as if it had not been interrupted. `other_base` allows an adapter to go on, on
     other weights than it began on.
 
-    Raises XtuneError for whatever the user can mend.
+    Raises XtuneError for whatever the user can correct.
     """
     name = f"{config.model.name}_{config.tuning.name}" if isinstance(config, Config) else Path(config).stem
     run = resolve(config if isinstance(config, Config) else load_config(config))
@@ -77,81 +81,77 @@ def _train(run: Run, work_dir: Path, resume: str | Path | None, other_base: bool
     from xtune.callbacks.together import Together
     from xtune.checkpoints.checkpoint import list_checkpoints
     from xtune.checkpoints.journal import Journals
-    from xtune.checkpoints.resume import find_source
-    from xtune.checkpoints.save import Saver, Start, load_training_state
-    from xtune.data.embedded import refuse_unembedded
     from xtune.dist.interrupts import Interrupts
-    from xtune.models.identity import identify
-    from xtune.training import build
-    from xtune.training.loop import Loop
-    from xtune.training.probe import refuse_mixed_samples
-    from xtune.training.reference import with_reference
-    from xtune.training.steps import PackedSteps
-    from xtune.training.versions import describe_run
+    from xtune.training.evaluations import build_evaluator
+    from xtune.training.ready import get_ready
 
-    config = run.config
     callbacks = Together(run.callbacks if ranks.rank() == 0 else ())
     callbacks.check()
-    feeds, choices = run.open_data(), run.open_choices()
-    tokenizer = run.tokenizer
-    prepared = run.prepare_data(feeds)
-    refuse_unembedded(prepared.dataset, tokenizer, run.embedding_rows())
-    plan = build.build_plan(config, prepared.dataset.train)
-    about = describe_run(run, plan, prepared.report)
-    source = find_source(work_dir, resume, about, other_base=other_base)
-    model = build.build_model(run, source)
-    if about["base"] is None and ranks.rank() == 0:  # it was downloaded just now
-        about["base"] = identify(config.model.path)
-    parallel = build.build_parallel(run, model, plan)
-    start = load_training_state(parallel, source) if source is not None else Start()
-    batch = build.build_collate(model, tokenizer, run.objective.sequences)
-    if config.pack:
-        refuse_mixed_samples(parallel, build.build_collate(model, tokenizer))
-    reference = build.build_reference(run, parallel, prepared.dataset, batch, source)
-    dataset = with_reference(prepared.dataset, reference)
-    with Journals.opened(work_dir, source=source, write=ranks.rank() == 0) as journals:
-        generator = build.build_generator(parallel, tokenizer)
-        ask = build.build_ask(run, generator)
+    ready = get_ready(run, work_dir, resume, other_base=other_base)
+    start = ready.start
+    with Journals.opened(work_dir, source=ready.source, write=ranks.rank() == 0) as journals:
         interrupts = Interrupts()
-        choose = build.build_choose(run, generator, choices, interrupts.check)
-        measure = build.build_measure(run, parallel, dataset.held_out, batch, interrupts.check)
-        evaluator = build.build_evaluator(config, measure, ask, choose, journals, callbacks)
-        saver = Saver(
-            work_dir=work_dir,
-            parallel=parallel,
-            keep=config.checkpoint.keep,
-            describe=partial(write_description, run=run, about=about, reference=reference),
-            journals=journals,
-            best=lambda: evaluator.best,
-        )
-        loop = Loop(
-            parallel=parallel,
-            steps=PackedSteps(replace(plan, packs=dataset.train), batch),
-            objective=run.objective,
-            lr_factor=build.build_schedule(config, run.schedule, plan.steps),
-            seed=config.seed,
-            metrics=journals.metrics,
-            describe=partial(build.describe_batch, tokenizer),
-            evaluate=evaluator if measure or choices or config.evaluation.prompts else None,
-            verdict=evaluator.verdict,
-            save=partial(save_and_tell, saver, callbacks),
-            evaluate_every=config.evaluation.every,
-            save_every=config.checkpoint.every,
-            callbacks=callbacks,
-            interrupts=interrupts,
-        )
+        evaluator = build_evaluator(run, ready, journals, callbacks, interrupts.check)
+        saver = build_saver(run, ready, work_dir, journals, evaluator)
+        loop = build_loop(run, ready, journals, evaluator, saver, callbacks, interrupts)
+        if ready.source is not None:
+            saver.take_up(ready.source)
         rows = {name: journal.rows for name, journal in journals._asdict().items()}
-        if source is not None:
-            saver.take_up(source)
         facts = RunFacts(
-            work_dir, start.step, plan.steps, run.objective, {**about, "summary": summary(about, model)}, **rows
+            work_dir, start.step, ready.plan.steps, run.objective, {**ready.about, "summary": ready.summary}, **rows
         )
         reason = callbacks.run(facts, partial(loop.run, start.step, evaluation_due=start.evaluation_due))
         ranks.barrier()
         return Result(work_dir=work_dir, reason=reason, checkpoint=list_checkpoints(work_dir)[-1], **rows)
 
 
-def save_and_tell(saver: Saver, callbacks: Together, step: int, **how: bool) -> None:
+def build_saver(run: Run, ready: Ready, work_dir: Path, journals: Journals, evaluator: Evaluator) -> Saver:
+    from xtune.checkpoints.save import Saver
+
+    return Saver(
+        work_dir=work_dir,
+        parallel=ready.parallel,
+        keep=run.config.checkpoint.keep,
+        describe=partial(write_description, run=run, about=ready.about, reference=ready.reference),
+        journals=journals,
+        best=lambda: evaluator.best,
+    )
+
+
+def build_loop(
+    run: Run,
+    ready: Ready,
+    journals: Journals,
+    evaluator: Evaluator,
+    saver: Saver,
+    callbacks: Together,
+    interrupts: Interrupts,
+) -> Loop:
+    from xtune.training.build import build_schedule, describe_batch
+    from xtune.training.loop import Loop
+    from xtune.training.steps import PackedSteps
+
+    config = run.config
+    evaluates = evaluator.measure or ready.choices or config.evaluation.prompts
+    return Loop(
+        parallel=ready.parallel,
+        steps=PackedSteps(replace(ready.plan, packs=ready.dataset.train), ready.batch),
+        objective=run.objective,
+        lr_factor=build_schedule(config, run.schedule, ready.plan.steps),
+        seed=config.seed,
+        metrics=journals.metrics,
+        describe=partial(describe_batch, run.tokenizer),
+        evaluate=evaluator if evaluates else None,
+        verdict=evaluator.verdict,
+        save=partial(save_and_notify, saver, callbacks),
+        evaluate_every=config.evaluation.every,
+        save_every=config.checkpoint.every,
+        callbacks=callbacks,
+        interrupts=interrupts,
+    )
+
+
+def save_and_notify(saver: Saver, callbacks: Together, step: int, **how: bool) -> None:
     """Saves, and passes the checkpoint on to the callbacks: one that could not be written is not there."""
     from xtune.checkpoints.checkpoint import list_checkpoints
 
@@ -174,16 +174,3 @@ def write_description(folder: Path, *, run: Run, about: dict[str, Any], referenc
     save_template(run.template, folder)
     write_json(folder / CONFIG_FILE, about["config"])
     write_json(folder / RUN_FILE, {key: value for key, value in about.items() if key != "config"})
-
-
-def summary(about: dict[str, Any], model: Any) -> str:
-    """The line that a run begins with."""
-    from xtune.tuning.targets import what_is_trained
-
-    # a weight that ZeRO-3 has cut remembers how large it was
-    trained = sum(whole_size(p) for p in model.parameters() if p.requires_grad)
-    return (
-        f"{about['config']['model']['name']} on {about['device']}: {trained / 1e6:,.1f} M weights are trained, "
-        f"{what_is_trained(model)}; {about['data']['packs']:,} packs, {about['packs_a_step']} a step, "
-        f"{about['steps']:,} steps"
-    )

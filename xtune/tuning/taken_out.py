@@ -125,16 +125,17 @@ def _check(model: PeftModel, name: str, layer: LoraLayer, method: str) -> None:
     shown = name.removeprefix("base_model.model.")
     if type(base) is not nn.Linear:
         raise ConfigError(
-            f"tuning.init={method} is for linear layers: got {shown}, a {type(base).__name__}; "
-            f"set tuning.init=default, or take it out of tuning.targets"
+            f"tuning.init={method} is for linear layers: got `{shown}`, a {type(base).__name__}",
+            "set tuning.init=default, or take it out of tuning.targets",
         )
     if base.weight is model.get_input_embeddings().weight:
         raise ConfigError(
-            f"tuning.init={method} changes the base weight, which {shown} shares with the embeddings; "
-            f"set tuning.init=default, or take it out of tuning.targets"
+            f"tuning.init={method} changes the base weight, which {shown} shares with the embeddings",
+            "set tuning.init=default, or take it out of tuning.targets",
         )
     if layer.r["default"] > min(base.weight.shape):
         raise ConfigError(
             f"tuning.init={method} takes at most the rank of each weight: got tuning.rank={layer.r['default']}, "
-            f"{shown} is {' x '.join(map(str, base.weight.shape))}; lower tuning.rank"
+            f"{shown} is {' x '.join(map(str, base.weight.shape))}",
+            "lower tuning.rank",
         )

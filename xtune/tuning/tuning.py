@@ -1,7 +1,7 @@
 """What a strategy is. Its fields are its options: typed, strict, and written under its name in a config.
 
 A tuning strategy says how weights are changed (all of them, or adapters on a base that may be quantized). A distributed
-strategy says how the work is spread over processes.
+strategy says how the work is distributed over processes.
 """
 
 from __future__ import annotations

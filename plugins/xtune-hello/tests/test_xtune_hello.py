@@ -27,7 +27,7 @@ def test_each_kind_is_registered(kind):
     assert set(registry.added_by("xtune-hello")) == ADDED[kind]
 
 
-def test_a_row_becomes_text_of_which_the_answer_is_learnt():
+def test_a_row_becomes_text_of_which_the_answer_is_trained():
     conversation = xtune.components().mappers["hello"]({"name": "Ada"})
     spans = xtune.render(conversation, "hello")
     assert "".join(span.text for span in spans) == "User: Say hello to Ada.\nAssistant: Hello, Ada!{eos}\n"

@@ -1,4 +1,4 @@
-"""What is learnt from a row. Its fields are its options."""
+"""What is learned from a row. Its fields are its options."""
 
 from typing import ClassVar
 

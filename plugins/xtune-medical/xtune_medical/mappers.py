@@ -16,7 +16,7 @@ def visit(
     complaint: str = "Complaint",
     advice: str = "Advice",
 ) -> Conversation:
-    """A visit: the columns about the patient and the complaint, each on a line with its name; the advice is learnt.
+    """A visit: the columns about the patient and the complaint, each on a line with its name; the advice is trained on.
 
     Cells of `context` may be empty, and are then left out. A visit without complaint or advice is empty.
 

@@ -13,7 +13,7 @@ tuning = dict(
     rank=16,
     alpha=32,
     dropout=0.05,
-    targets=["c_proj", "c_attn", "q_attn"],
+    targets=["c_proj", "c_attn"],
 )
 distributed = "auto"
 data = [

@@ -75,7 +75,7 @@ def alibi_mask(allowed: Tensor, heads: int, past: int, dtype: torch.dtype) -> Te
 
     `allowed` (batch, 1, queries, keys) is a mask of transformers: bool, or float with 0 where attention is allowed;
     the first query stands at key `past`. The bias is slope * (j - i). The vendor adds slope * j instead, which softmax
-    cannot tell apart, but which in bfloat16 leaves no bits for the difference of neighbours far from the start.
+    cannot distinguish, but which in bfloat16 leaves no bits for the difference of neighbours far from the start.
     """
     queries, keys = allowed.shape[-2:]
     device = allowed.device
@@ -124,7 +124,9 @@ class BaichuanForCausalLM(LegacyModel, LlamaForCausalLM):
 
     def __init__(self, config: BaichuanConfig) -> None:
         if config.alibi and attention_of(config) not in (None, "sdpa", "eager"):
-            raise ModelError(f"ALiBi does not work with this attention: got {attention_of(config)}; use sdpa or eager")
+            raise ModelError(
+                f"ALiBi does not work with this attention: got `{attention_of(config)}`", "use sdpa or eager"
+            )
         super().__init__(config)
         self.model = BaichuanModel(config)
         if config.norm_head:
@@ -133,7 +135,7 @@ class BaichuanForCausalLM(LegacyModel, LlamaForCausalLM):
 
     def native_settings(self) -> dict[str, Any]:
         if self.config.alibi:
-            raise ModelError("ALiBi has no native layout: got Baichuan-13B; keep the vendor's")
+            raise ModelError("ALiBi has no native layout: got Baichuan-13B", "keep the vendor's")
         return super().native_settings()
 
     def native_state_dict(self) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ FIRST_RELEASE = ("position_encoding_2d", "inner_hidden_size")
 
 
 class ChatGLMConfig(VendorConfig, GlmConfig):
-    """`rope_ratio` stretches the context in one of two ways that config.json does not tell apart.
+    """`rope_ratio` stretches the context in one of two ways that config.json does not distinguish.
 
     ChatGLM2-6B-32K divides positions by it ("linear"); ChatGLM3-6B-32K and GLM-4-9B multiply the rotary base ("base").
     `rope_ratio_kind`, where it is given, decides; else the release does, by the transformers version in config.json.
@@ -45,7 +45,7 @@ class ChatGLMConfig(VendorConfig, GlmConfig):
     @classmethod
     def translate(cls, settings: dict[str, Any]) -> None:
         if any(name in settings for name in FIRST_RELEASE):
-            raise ModelError("ChatGLM-6B's first release is not supported: got its config; use ChatGLM2 or ChatGLM3")
+            raise ModelError("ChatGLM-6B's first release is not supported: got its config", "use ChatGLM2 or ChatGLM3")
         if not settings.get("multi_query_attention", True):
             settings["num_key_value_heads"] = settings["num_attention_heads"]
         settings.setdefault("vocab_size", 65024)

@@ -35,7 +35,9 @@ class VendorConfig:
         """The settings of a vendor's config.json under the names of transformers."""
         for name, only in cls.required.items():
             if (value := vendor.get(name, only)) != only:
-                raise ModelError(f"{cls.__name__}: unsupported setting: got {name} = {value!r}; only {only!r} is known")
+                raise ModelError(
+                    f"{cls.__name__}: unsupported setting: got {name} = `{value}`", f"only {only!r} is known"
+                )
         settings = {name: deepcopy(value) for name, value in vendor.items() if name not in cls.names}
         settings |= {native: deepcopy(vendor[name]) for name, native in cls.names.items() if name in vendor}
         settings.pop("attn_implementation", None)  # InternLM2 ships "eager"; the loader chooses

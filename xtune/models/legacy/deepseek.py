@@ -95,4 +95,4 @@ class DeepseekForCausalLM(LegacyModel, LlamaForCausalLM):
         self.post_init()
 
     def native_settings(self) -> dict[str, Any]:
-        raise ModelError("DeepSeek-MoE has no native layout: no class of transformers computes it; keep the vendor's")
+        raise ModelError("DeepSeek-MoE has no native layout: no class of transformers computes it", "keep the vendor's")

@@ -32,7 +32,7 @@ def fast_tokenizer(tokenizer: SentencePieceTokenizer) -> PreTrainedTokenizerFast
     user_defined = [piece.piece for piece in proto.pieces if piece.type == USER_DEFINED]
     if user_defined and (proto.normalizer_spec.precompiled_charsmap or proto.normalizer_spec.add_dummy_prefix):
         raise ModelError(
-            f"{type(tokenizer).__name__} has no tokenizer.json that gives the same ids: keep its own files"
+            f"{type(tokenizer).__name__} has no tokenizer.json that gives the same ids", "keep its own files"
         )
     engine = build(proto, tokenizer, user_defined)
     named = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
@@ -47,7 +47,7 @@ def fast_tokenizer(tokenizer: SentencePieceTokenizer) -> PreTrainedTokenizerFast
 
 
 def build(proto: Any, tokenizer: SentencePieceTokenizer, user_defined: list[str]) -> Tokenizer:
-    """The engine: byte-pair merges in the order of the pieces' scores, user-defined pieces cut out first."""
+    """The engine: byte-pair merges in the order of the pieces' scores, user-defined pieces split off first."""
     from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
     from tokenizers.models import BPE
     from transformers.tokenization_utils_base import generate_merges
@@ -56,7 +56,7 @@ def build(proto: Any, tokenizer: SentencePieceTokenizer, user_defined: list[str]
     ids = {name: number for number, name in enumerate(names)}
     scores = {p.piece: p.score for p, name in zip(proto.pieces, names) if p.type == NORMAL and p.piece == name}  # noqa: B905
     merges = generate_merges({piece: ids[piece] for piece in scores}, scores)
-    # A user-defined piece has no merges that lead to it: cut out, it is looked up whole.
+    # A user-defined piece has no merges that lead to it: split off, it is looked up whole.
     whole = bool(user_defined)
     engine = Tokenizer(BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True, ignore_merges=whole))
     dummy = proto.normalizer_spec.add_dummy_prefix

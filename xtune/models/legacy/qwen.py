@@ -133,7 +133,8 @@ class QWenModel(NativeModel):
         if beyond and self.config.use_logn_attn and attention_of(self.config) not in LOGN.values():
             raise ModelError(
                 f"LogN attention past {self.config.seq_length} tokens does not work with this attention: got "
-                f"{attention_of(self.config)}; use sdpa or eager"
+                f"`{attention_of(self.config)}`",
+                "use sdpa or eager",
             )
         if self.config.use_dynamic_ntk:
             self.rotary_emb.alpha = self._alpha(position_ids, past_key_values, past) if beyond else None

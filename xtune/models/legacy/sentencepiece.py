@@ -1,6 +1,6 @@
 """Tokenizers of InternLM, InternLM2, Baichuan and ChatGLM, read from the vendors' own `tokenizer.model`.
 
-The vendors' classes cut the text at special tokens and leave the rest to sentencepiece; so do these. Conversions to
+The vendors' classes split the text at special tokens and leave the rest to sentencepiece; so do these. Conversions to
 other engines differ from them (in byte pieces, user-defined pieces, prefixes), and sentencepiece is the faster one.
 """
 
@@ -140,7 +140,7 @@ class BaiChuanTokenizer(BaichuanTokenizer):
 
 
 class ChatGLMTokenizer(SentencePieceTokenizer):
-    """ChatGLM2 and 3. Only the four role tokens are looked for in text: `sop` would cut "philosophy"."""
+    """ChatGLM2 and 3. Only the four role tokens are looked for in text: `sop` would split "philosophy"."""
 
     defaults: ClassVar[dict[str, Any]] = {
         "bos_token": None,

@@ -13,7 +13,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-"""How cl100k, and these vendors after it, cut text into words; %s is how many digits make one."""
+"""How cl100k, and these vendors after it, split text into words; %s is how many digits make one."""
 
 
 class TiktokenTokenizer(TokenizersBackend):
@@ -82,8 +82,8 @@ class ChatGLM4Tokenizer(TiktokenTokenizer):
 def read_tiktoken(file: Path, words: str) -> Tokenizer:
     """The engine for a tiktoken vocabulary: lines of a token in base64 and its rank, which is its id.
 
-    tiktoken joins the two neighbours whose union has the lowest rank. As a list of merges: every way to cut a token in
-    two, in the order of the token's rank.
+    tiktoken joins the two neighbours whose union has the lowest rank. As a list of merges: every way to split a token
+    in two, in the order of the token's rank.
     """
     lines = (line.split() for line in file.read_bytes().splitlines() if line)
     ranks = {base64.b64decode(token): int(rank) for token, rank in lines}

@@ -1,4 +1,4 @@
-"""Baichuan's chat templates, from build_chat_input of the models; answers that lie back carry no end token there."""
+"""Baichuan's chat templates, from build_chat_input of the models; earlier answers carry no end token there."""
 
 from xtune.templates.template import ChatTemplate
 

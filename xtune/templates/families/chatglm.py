@@ -1,4 +1,4 @@
-"""ChatGLM's chat templates. Answers that lie back carry no end token there."""
+"""ChatGLM's chat templates. Earlier answers carry no end token there."""
 
 from xtune.templates.template import ChatTemplate
 

@@ -34,11 +34,10 @@ INSTEAD = "see `xtune list-templates` for others"
 
 
 class UnusableTemplate(ModelError):
-    """The chat template that a tokenizer carries cannot be compiled, or makes too much; `problem` has no hint."""
+    """The chat template that a tokenizer carries cannot be compiled, or makes too much."""
 
-    def __init__(self, problem: str, hint: str = INSTEAD) -> None:
-        super().__init__(f"{problem}; {hint}")
-        self.problem = problem
+    def __init__(self, fact: str, hint: str = INSTEAD) -> None:
+        super().__init__(fact, hint)
 
 
 class RefusedConversation(UnusableTemplate):
@@ -150,5 +149,5 @@ def in_words(error: Exception) -> str:
 def own_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     """Ids of texts that the tokenizer's own chat template wrote, control tokens and all. Raises UnusableTemplate."""
     what = f"the tokenizer of `{tokenizer.name_or_path}` cannot encode what its own chat template writes"
-    with foreign(what, UnusableTemplate, "compare with another tokenizer"):  # halves of characters, for one
+    with foreign(what, UnusableTemplate, INSTEAD):  # halves of characters, for one
         return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
