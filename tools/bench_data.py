@@ -127,7 +127,7 @@ def print_table(results: dict[str, Result], threads: int) -> None:
 
 
 def stopwatch() -> Callable[[], dict[str, float]]:
-    """Starts now; the function it gives tells the seconds since, and those of processor time, of children too."""
+    """Starts now; the function that it gives returns seconds since then, and of processor time, of children too."""
     wall, cpu = perf_counter(), _cpu()
     return lambda: {"seconds": perf_counter() - wall, "cpu": _cpu() - cpu}
 

@@ -6,7 +6,7 @@
 LoRA of rank 64 on all linear layers unless `--tuning` says otherwise, without dropout, float32 unless `--dtype` does,
 packs of 512 tokens, two a step, AdamW at a constant rate of 2e-4; on a CUDA device where there is one. `random:NAME` is
 a registered model's shape with random weights, which is as fast and needs no download; the rows are then the project's
-own. With a device whose peak is known, the share of its floating point operations is told too (MFU).
+own. With a device whose peak is known, the share of its floating point operations is printed too (MFU).
 `--peer-path` is a folder with TRL in it, made outside of the repository by
 `pip install --no-deps --target DIR trl==1.16.0`; without it, only xtune is measured. Each side is a process of its own;
 both start from the same weights and take the same packs, made here once. The first two steps, in which xtune compiles,
@@ -89,10 +89,10 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
         speeds = [run["speed"] for run in runs]
         speed[side], memory[side] = statistics.median(speeds), max(run["memory"] for run in runs)
         work[side] = statistics.median(run["work"] for run in runs)
-        spread = f"{min(speeds):.1f}-{max(speeds):.1f}"
+        span = f"{min(speeds):.1f}-{max(speeds):.1f}"
         shares = [run["mfu"] for run in runs if run["mfu"] is not None]
         used = f"{statistics.median(shares):.1%}" if shares else ""
-        figures = f"{speed[side]:.1f} | {spread} | {work[side]:.1f} | {memory[side]:.2f} | {used}"
+        figures = f"{speed[side]:.1f} | {span} | {work[side]:.1f} | {memory[side]:.2f} | {used}"
         lines.append(f"| {runs[0]['name']} | {figures} |")
     if "trl" in results:
         ours, theirs = results["xtune"][0]["losses"][:COMPARED], results["trl"][0]["losses"][:COMPARED]
@@ -202,7 +202,7 @@ def train_with_xtune(args: argparse.Namespace) -> dict[str, Any]:
         callbacks=(clock := CpuClock()),
     ).run()
     rows = metrics.rows[WARM_STEPS:]
-    trained = sum(row["learnt"] for row in rows)
+    trained = sum(row["trained"] for row in rows)
     compiled = "" if args.no_compile else ", layers compiled"
     return {
         "name": f"xtune {version('xtune')}{compiled}",

@@ -148,8 +148,8 @@ CAUSES = {
 
 
 def group_of(path: str) -> str:
-    """The key of CAUSES that a file belongs to. Raises KeyError for a file of which no cause is told."""
+    """The key of CAUSES that a file belongs to. Raises KeyError for a file of which no cause is given."""
     fitting = [part for part in CAUSES if path.startswith(part)]
     if not fitting:
-        raise KeyError(f"xtune/{path} raises errors of which no cause is told: add it to tools/error_causes.py")
+        raise KeyError(f"xtune/{path} raises errors of which no cause is given: add it to tools/error_causes.py")
     return max(fitting, key=len)

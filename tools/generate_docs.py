@@ -42,7 +42,7 @@ def block(text: str) -> str:
 
 def commands(found: Components) -> str:
     parts = [
-        "# Commands\n\nEach takes `--help`. Exit codes: 0 success, 2 a mistake that you can mend, 1 anything else; "
+        "# Commands\n\nEach takes `--help`. Exit codes: 0 success, 2 a mistake that you can correct, 1 anything else; "
         "128 + the number of a signal where one stopped the command: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. "
         "That holds for a run that wrote a checkpoint before it stopped, too: `xtune train ... && xtune convert ...` "
         "converts what is finished, and nothing else.\n"
@@ -67,8 +67,8 @@ def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.Argu
 
 
 def arguments(parser: argparse.ArgumentParser) -> str:
-    told = (argparse._HelpAction, argparse._SubParsersAction)
-    rows = [argument(action) for action in parser._actions if not isinstance(action, told)]
+    said = (argparse._HelpAction, argparse._SubParsersAction)
+    rows = [argument(action) for action in parser._actions if not isinstance(action, said)]
     if any(True for _ in subcommands(parser)):
         return "It takes one of the kinds below.\n"
     return table(["argument", "default", "what it does"], rows) if rows else "It takes no arguments.\n"
@@ -229,8 +229,8 @@ def errors(found: Components) -> str:
     """Every message by its group; KeyError for a file that has none."""
     groups: dict[str, list[Message]] = {key: [] for key in CAUSES}
     for path in modules():
-        if told := messages(path):
-            groups[group_of(path.relative_to(PACKAGE).as_posix())] += told
+        if said := messages(path):
+            groups[group_of(path.relative_to(PACKAGE).as_posix())] += said
     kinds = UnknownName(FILLED_IN, "NAME", ["NAMES"]), UnknownPart(*[FILLED_IN] * 3), DuplicateName(*[FILLED_IN] * 4)
     names = [Message(error.fact, error.hint) for error in kinds]
     parts = [
@@ -239,19 +239,19 @@ def errors(found: Components) -> str:
         "## Names\n\nA model, template, mapper, strategy, config or command is misspelt, or two plugins add the same "
         f"name.\n\n{message_table(names)}",
     ]
-    for key, told in groups.items():
-        known = [message for message in told if message.fact.strip(FILLED_IN + " :")]
-        if told:
+    for key, said in groups.items():
+        known = [message for message in said if message.fact.strip(FILLED_IN + " :")]
+        if said:
             heading, cause = CAUSES[key]
             passed_on = (
-                "" if len(known) == len(told) else "Other lines here are passed on from the library beneath.\n\n"
+                "" if len(known) == len(said) else "Other lines here are passed on from the library beneath.\n\n"
             )
             parts.append(f"## {heading}\n\n{cause}\n\n{passed_on}{message_table(known)}")
     return "\n".join(parts)
 
 
-def message_table(told: Iterable[Message]) -> str:
-    rows = [(code(fact), code(hint) if hint.strip(FILLED_IN) else "the hint names it") for fact, hint in told]
+def message_table(said: Iterable[Message]) -> str:
+    rows = [(code(fact), code(hint) if hint.strip(FILLED_IN) else "the hint names it") for fact, hint in said]
     return table(["error", "hint"], rows)
 
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from xtune.cli import main
 from xtune.commands.dataset_page import histogram
-from xtune.commands.log_dataset import spread
+from xtune.commands.log_dataset import evenly
 from xtune.conversation import Conversation, Span, Turn
 from xtune.data.decode import control_ids, decode_sample
 from xtune.encoding.encoder import Encoder
@@ -82,9 +82,9 @@ def test_a_page_that_cannot_be_written_is_one_line(
 
 
 def test_samples_are_spread_over_the_data() -> None:
-    assert spread(10, 3).tolist() == [0, 3, 6]
-    assert spread(2, 5).tolist() == [0, 1]
-    assert spread(0, 5).tolist() == spread(5, 0).tolist() == []
+    assert evenly(10, 3).tolist() == [0, 3, 6]
+    assert evenly(2, 5).tolist() == [0, 1]
+    assert evenly(0, 5).tolist() == evenly(5, 0).tolist() == []
 
 
 def test_the_bars_of_the_histogram_count_every_sample() -> None:

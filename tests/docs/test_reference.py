@@ -30,7 +30,7 @@ def test_every_file_that_raises_an_error_belongs_to_a_group_of_causes():
     raising = {path.relative_to(PACKAGE).as_posix() for path in modules() if messages(path)}
     groups = {group_of(path) for path in raising}
     assert len(raising) > 50 and "sources/table.py" in groups
-    with pytest.raises(KeyError, match="no cause is told"):
+    with pytest.raises(KeyError, match="no cause is given"):
         group_of("nowhere.py")
     assert all(any((PACKAGE / key).parent.glob(f"{(PACKAGE / key).name}*")) for key in CAUSES)
 

@@ -39,7 +39,7 @@ def room(run: Run, work_dir: Path, ranks: int) -> Iterator[Finding]:
         yield refused("tuning", error) if misfit else refused("memory", error, "unknown")
         yield Finding("disk", "unknown", f"{in_bytes(free_disk(work_dir))} free at {work_dir}")
         return
-    yield Finding("tuning", "ok", f"{found.needed.trained:,} weights are trained, {found.told}")
+    yield Finding("tuning", "ok", f"{found.needed.trained:,} weights are trained, {found.said}")
     yield memory(found, setting)
     yield from disk(found.run, found.needed.trained, work_dir)
 

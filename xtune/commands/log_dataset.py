@@ -84,7 +84,7 @@ def choose(packs: Packs, rows: int, tokenizer: PreTrainedTokenizerBase) -> list[
     numbers = np.unique(packs.layout.samples)
     control = control_ids(tokenizer)
     found = []
-    for number in packs.samples_of(numbers[spread(len(numbers), rows)]).tolist():
+    for number in packs.samples_of(numbers[evenly(len(numbers), rows)]).tolist():
         ids, labels = packs.samples[number]
         spans = decode_sample(ids, labels, tokenizer, control)
         place = packs.samples.where(number)
@@ -94,7 +94,7 @@ def choose(packs: Packs, rows: int, tokenizer: PreTrainedTokenizerBase) -> list[
     return found
 
 
-def spread(number: int, wanted: int) -> np.ndarray:
+def evenly(number: int, wanted: int) -> np.ndarray:
     """At most `wanted` of the indices 0 to `number` - 1, at even distances, the first one included."""
     import numpy as np
 

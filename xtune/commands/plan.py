@@ -34,7 +34,7 @@ def run(args: Namespace) -> int:
     setting = setting_of(found.config, args.gpus, args.gpu_memory, found.objective.sequences)
     print(f"{found.config.model.path}, {found.config.tuning.name}")
     try:
-        found, needed, memory, told = estimate(found, setting, gpus)
+        found, needed, memory, said = estimate(found, setting, gpus)
     except TuningError:
         raise
     except XtuneError as error:
@@ -42,7 +42,7 @@ def run(args: Namespace) -> int:
         print_data(found, None, gpus)
         return 0
     print_parameters(found, needed)
-    print(f"            {told}")
+    print(f"            {said}")
     print_memory(memory, needed, setting)
     print_work(found, needed, gpus)
     print_fits(found, setting)

@@ -82,7 +82,7 @@ class Estimate(NamedTuple):
     run: Run
     needed: Need
     memory: Memory
-    told: str
+    said: str
 
 
 def estimate(run: Run, setting: Setting, devices: int) -> Estimate:

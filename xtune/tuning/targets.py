@@ -67,14 +67,14 @@ def what_is_trained(model: Any) -> str:
     shapes = {name: whole_shape(weight) for name, weight in model.named_parameters()}
     experts = {name: shape.numel() for name, shape in shapes.items() if len(shape) == EXPERTS_DIM}
     bare = {name: size for name, size in experts.items() if name.rpartition(".")[2] not in places}
-    told = f"adapters on {', '.join(sorted(places - {'base_layer'}))}"
+    said = f"adapters on {', '.join(sorted(places - {'base_layer'}))}"
     if whole := sorted(set(model.peft_config["default"].modules_to_save or ())):
-        told += f"; {', '.join(whole)} whole"
+        said += f"; {', '.join(whole)} whole"
     if bare:
         part = sum(bare.values()) / sum(shape.numel() for shape in shapes.values())
-        told += f"; none on the experts ({', '.join(sorted({name.rpartition('.')[2] for name in bare}))}), "
-        told += f"{part:.0%} of the weights: name them in tuning.targets to train them"
-    return told
+        said += f"; none on the experts ({', '.join(sorted({name.rpartition('.')[2] for name in bare}))}), "
+        said += f"{part:.0%} of the weights: name them in tuning.targets to train them"
+    return said
 
 
 def _among(name: str, paths: Iterable[str]) -> bool:
