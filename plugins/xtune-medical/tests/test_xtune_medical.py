@@ -32,7 +32,7 @@ def test_a_visit_without_complaint_or_advice_is_empty(column):
 
 def test_a_missing_column_is_told():
     row = {name: cell for name, cell in VISIT.items() if name != "Age"}
-    with pytest.raises(DataError, match="column 'Age' is missing: got columns 'Department', 'Sex'"):
+    with pytest.raises(DataError, match="column `Age` is missing: got columns 'Department', 'Sex'"):
         mappers.visit(row)
 
 
