@@ -45,7 +45,15 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> tuple
         return f"{begin}unknown key: got `{named}`{more}", _nearest(key, model)
     if first["type"] == "missing":
         return f"{begin}key `{named}` is missing{more}", f"write {named}="
-    return f"{begin}{named} should {wanted(first)}: got `{shown(first['input'])}`{more}", f"set another {named}="
+    return f"{begin}{named} should {wanted(first)}: got `{shown(first['input'])}`{more}", _example(key, model)
+
+
+def _example(key: str, model: type[BaseModel]) -> str:
+    """The hint for a wrong value: the key with its default, which is one that it takes."""
+    usual = _defaults(model).get(re.sub(r"\b\d+\b", "0", key))
+    if isinstance(usual, (bool, int, float)) or (usual and isinstance(usual, str)):
+        return f"write for instance {one_line(key)}={usual}"
+    return "see `xtune show-cfg NAME` for what it holds elsewhere"
 
 
 def _nearest(key: str, model: type[BaseModel]) -> str:
@@ -61,14 +69,19 @@ def _nearest(key: str, model: type[BaseModel]) -> str:
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Every dotted key of a settings class; keys of lists carry the index 0."""
+    return list(_defaults(model, prefix))
+
+
+def _defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """Every dotted key of a settings class, and its default."""
     from pydantic import BaseModel
 
-    keys = []
+    keys: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        keys.append(prefix + name)
+        keys[prefix + name] = field.default
         for part, index in _nested(field.annotation):
             if isinstance(part, type) and issubclass(part, BaseModel):
-                keys += known_keys(part, f"{prefix}{name}.{index}")
+                keys |= _defaults(part, f"{prefix}{name}.{index}")
     return keys
 
 
