@@ -45,6 +45,10 @@ class Packs:
 
     order_name = "shuffled"
 
+    @property
+    def fingerprint(self) -> str:
+        return repr((self.samples, self.per_pack))
+
     def order(self, seed: int, epoch: int, step: int) -> np.ndarray:
         return np.random.default_rng((seed, epoch)).permutation(len(self))
 

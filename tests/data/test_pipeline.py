@@ -338,3 +338,16 @@ def test_writing_and_opening_samples_does_not_import_pandas(tmp_path: Path) -> N
     command = [sys.executable, "-X", "utf8", "-c", program, str(tmp_path / "samples.arrow")]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "row 一 [-100, 1, 2] False\n"
+
+
+def test_the_fingerprint_is_of_ids_labels_and_packs_alone(run: Callable[..., Prepared], tmp_path: Path) -> None:
+    rows = [row(number, "a" * (number % 9 + 1)) for number in range(60)]
+    whole = run(*rows).dataset
+    assert whole.train.fingerprint != whole.held_out.fingerprint
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xtune.data.prepare.WRITTEN_AT_ONCE", 7)  # however the samples are written
+        assert run(*rows, cache_dir=tmp_path / "other").dataset.train.fingerprint == whole.train.fingerprint
+    assert run(*rows, pack=False).dataset.train.fingerprint != whole.train.fingerprint
+    others = [*rows[:-1], row(59, "b" * 6)], rows[:-1], [*rows[1:], rows[0]]
+    found = {run(*other).dataset.train.fingerprint for other in others}
+    assert len(found) == 3 and whole.train.fingerprint not in found

@@ -12,7 +12,7 @@ from engine_standins import Packs, TinyRun, make_samples, tiny_config, tiny_llam
 from torch import nn
 
 from xtune.checkpoints.journal import Journal
-from xtune.data.schedule import Plan, fingerprint, seed_everything
+from xtune.data.schedule import Plan, seed_everything
 from xtune.errors import DataError, XtuneError
 from xtune.evaluation.held_out import evaluations_without_gain
 from xtune.training import build, layers, loop
@@ -55,13 +55,6 @@ def test_part_of_an_epoch_and_a_number_of_steps():
     assert plan(max_steps=7).steps == 7
     with pytest.raises(DataError, match="nothing to train on: got 0 packs"):
         plan(packs=0)
-
-
-def test_the_fingerprint_sees_every_id():
-    samples = make_samples(9)
-    same, other = Packs(make_samples(9), 2), Packs([*samples[:-1], [*samples[-1][:-1], 3]], 2)
-    assert fingerprint(Packs(samples, 2)) == fingerprint(same) != fingerprint(other)
-    assert fingerprint(Packs(samples, 2)) != fingerprint(Packs(samples, 3))
 
 
 def test_seeds_fix_all_generators():

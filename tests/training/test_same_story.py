@@ -10,6 +10,7 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+import torch
 from engine_standins import TinyRun, tiny_config
 
 from xtune.checkpoints import checkpoint as files
@@ -45,8 +46,17 @@ def story(work_dir):
     return {str(path.relative_to(work_dir)): path.read_bytes() for path in found}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Where early stopping ends the run depends on the last digits, and those on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
-def quiet(tmp_path_factory):
+def quiet(one_thread, tmp_path_factory):
     folder = tmp_path_factory.mktemp("quiet") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +33,8 @@ class Packs:
     packed: bool
     sequences: int = 1
     numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fingerprint: str = ""
+    """A hash of every id, label and border: equal only for the same data in the same packs."""
 
     def __len__(self) -> int:
         return len(self.layout)
@@ -84,14 +87,25 @@ def write_packs(
     packed: bool,
     sequences: int = 1,
     numbers: Mapping[str, np.ndarray] | None = None,
+    digest: str = "",
 ) -> None:
-    """Writes the layouts of both splits, and the numbers of Examples; `lengths` (examples,) are theirs in tokens."""
+    """Writes the layouts of both splits, and the numbers of Examples; `lengths` (examples,) are theirs in tokens, and
+    `digest` is that of their samples.
+    """
     arrays: dict[str, Any] = {"packed": np.array(packed), "sequences": np.array(sequences)}
     arrays |= {f"{NUMBER}{name}": values for name, values in (numbers or {}).items()}
     for split, layout in layouts.items():
         arrays[f"{split}_samples"], arrays[f"{split}starts_of"] = layout
+        arrays[f"{split}_fingerprint"] = np.array(_fingerprint(digest, layout, numbers or {}))
         arrays[f"{split}_lengths"] = np.diff(np.concatenate([[0], np.cumsum(lengths[layout.samples])])[layout.starts])
     np.savez(folder / PACKS, **arrays)
+
+
+def _fingerprint(digest: str, layout: Layout, numbers: Mapping[str, np.ndarray]) -> str:
+    found = hashlib.sha256(digest.encode())
+    for values in (*layout, *(numbers[name] for name in sorted(numbers))):
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -106,6 +120,7 @@ def open_dataset(folder: Path) -> Dataset:
                 bool(arrays["packed"]),
                 int(arrays["sequences"]),
                 {name.removeprefix(NUMBER): arrays[name] for name in arrays if name.startswith(NUMBER)},
+                str(arrays[f"{split}_fingerprint"]),
             )
             for split in SPLITS
         )

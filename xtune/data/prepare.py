@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -108,17 +108,18 @@ def _build(
     report = Report(pack_length=recipe.sequences * encoder.max_length if pack and encoder.max_length else None)
     batches = (batch for feed in feeds for batch in map_rows(feed, choice, report, recipe.takes))
     with closing(encode_all(batches, encoder, recipe)) as done:
-        table, numbers = _write_samples(_examples(done, report), report, folder)
+        table, numbers, digest = _write_samples(_examples(done, report), report, folder)
     layouts = _lay_out(table, report)
-    write_packs(folder, layouts, table["length"], pack, recipe.sequences, numbers)
+    write_packs(folder, layouts, table["length"], pack, recipe.sequences, numbers, digest)
     return {"report": report.to_json(), "data": [feed.source.name for feed in feeds]}
 
 
 def _write_samples(
     examples: Iterator[tuple[Mapped, bool, Example]], report: Report, folder: Path
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str]:
     """Writes every Example's sequences once; returns its length, trained tokens, copies an epoch, split, and whether it
-    is the first of its row (a long plain text gives several), and its own numbers, each (examples,).
+    is the first of its row (a long plain text gives several), and its own numbers, each (examples,); and a digest of
+    all that was written.
     """
     table = {name: array("i") for name in ("length", "trained", "copies", "held_out", "first")}
     numbers: dict[str, array[float]] = {}
@@ -137,7 +138,11 @@ def _write_samples(
             if monotonic() - reported > REPORT_EVERY:
                 reported = monotonic()
                 log.info("preparing data: %d rows, %d rows/s", report.read, report.read / (reported - started))
-    return tuple({name: np.array(column) for name, column in columns.items()} for columns in (table, numbers))  # type: ignore[return-value]
+    return _arrays(table), _arrays(numbers), writer.digest
+
+
+def _arrays(columns: Mapping[str, array[Any]]) -> dict[str, np.ndarray]:
+    return {name: np.array(column) for name, column in columns.items()}
 
 
 def _examples(done: Iterable[tuple[list[Mapped], Results]], report: Report) -> Iterator[tuple[Mapped, bool, Example]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ class SampleWriter:
 
         lists = {"ids": pa.list_(pa.int32()), "learn": pa.list_(pa.uint8())}
         self._schema = pa.schema({**lists, "where": pa.string()})
+        self._digests = [hashlib.sha256() for _ in range(3)]
         self._file = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_file(self._file, self._schema)
 
@@ -49,8 +51,16 @@ class SampleWriter:
         starts = starts_of(ids)
         learn = np.concatenate(labels) != IGNORE
         learn[starts[:-1]] = False
-        self._write(starts, np.concatenate(ids), learn.view(np.uint8), [place.encode() for place in where])
+        columns = np.concatenate(ids), learn.view(np.uint8)
+        for digest, part in zip(self._digests, (np.diff(starts).astype(np.int32), *columns), strict=True):
+            digest.update(part.tobytes())
+        self._write(starts, *columns, [place.encode() for place in where])
         return np.add.reduceat(learn, starts[:-1], dtype=np.int64)
+
+    @property
+    def digest(self) -> str:
+        """Of the lengths, ids and labels written so far, whatever the places of their rows are called."""
+        return hashlib.sha256(b"".join(digest.digest() for digest in self._digests)).hexdigest()
 
     def _write(self, starts: np.ndarray, ids: np.ndarray, learn: np.ndarray, where: list[bytes]) -> None:
         """Writes a batch from its bytes: pyarrow's conversions of numpy arrays and lists first import all of pandas."""

@@ -6,7 +6,6 @@ same packs however they are split into micro-batches and ranks.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 from dataclasses import dataclass, field
@@ -85,12 +84,3 @@ def seed_everything(*parts: int) -> None:
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))
     torch.manual_seed(int(words[2]))
-
-
-def fingerprint(packs: Any) -> str:
-    """A hash of every id, label and border of `packs`: equal only for the same data in the same order."""
-    digest = hashlib.sha256(str(len(packs)).encode())
-    for index in range(len(packs)):
-        for part in packs[index][:3]:  # ids, labels and borders
-            digest.update(np.ascontiguousarray(part, dtype=np.int32).tobytes())
-    return digest.hexdigest()

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from xtune import __version__
-from xtune.data.schedule import Plan, fingerprint
+from xtune.data.schedule import Plan
 from xtune.dist import ranks
 from xtune.models.identity import identify
 
@@ -52,7 +52,7 @@ def describe_run(run: Run, plan: Plan, report: Any) -> dict[str, Any]:
         "base": identify(run.config.model.path) if ranks.rank() == 0 else None,
         "data": {
             "packs": len(plan.packs),
-            "fingerprint": fingerprint(plan.packs),
+            "fingerprint": plan.packs.fingerprint,
             "order": plan.packs.order_name,
             "report": report.to_json(),
         },
