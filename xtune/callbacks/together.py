@@ -53,24 +53,24 @@ class Together(Callback):
                 self._leave_out(callback, reason(error.__cause__))
 
     def stepped(self, row: dict[str, Any]) -> None:
-        self._tell("stepped", row)
+        self._pass_on("stepped", row)
 
     def evaluated(self, row: dict[str, Any]) -> None:
-        self._tell("evaluated", row)
+        self._pass_on("evaluated", row)
 
     def answered(self, rows: list[dict[str, Any]]) -> None:
-        self._tell("answered", rows)
+        self._pass_on("answered", rows)
 
     def chosen(self, rows: list[dict[str, Any]]) -> None:
-        self._tell("chosen", rows)
+        self._pass_on("chosen", rows)
 
     def saved(self, step: int, folder: Path) -> None:
-        self._tell("saved", step, folder)
+        self._pass_on("saved", step, folder)
 
     def ended(self, reason: str) -> None:
-        self._tell("ended", reason)
+        self._pass_on("ended", reason)
 
-    def _tell(self, event: str, *given: Any) -> None:
+    def _pass_on(self, event: str, *given: Any) -> None:
         for callback in list(self._running):
             try:
                 getattr(callback, event)(*given)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from xtune.run import Run
 
-QUESTION, ANSWER = "Who are you?", "A model."
+ASKED = Conversation((Turn("user", "Who are you?"), Turn("assistant", "A model.")))
+"""What is encoded to see what the template makes of it."""
 
 
 def of_model(run: Run) -> Iterator[Finding]:
@@ -60,8 +61,7 @@ def vocabulary(run: Run, tokenizer: PreTrainedTokenizerBase) -> Finding:
     """The tokenizer beside the rows of the embeddings, and the ids of the template."""
     rows = run.embedding_rows()
     beyond = added_beyond(tokenizer, rows)
-    asked = Conversation((Turn("user", QUESTION), Turn("assistant", ANSWER)))
-    refuse_beyond(encode(asked, run.template, tokenizer).ids, tokenizer, rows, f"template {run.config.template}")
+    refuse_beyond(encode(ASKED, run.template, tokenizer).ids, tokenizer, rows, f"template {run.config.template}")
     if beyond:
         fact = f"{len(beyond)} added tokens have no embedding, such as `{shown(beyond[0])}`: rows with them are refused"
         return Finding("vocabulary", "warning", fact, "resize the model's embeddings, or leave such rows out")
@@ -71,8 +71,7 @@ def vocabulary(run: Run, tokenizer: PreTrainedTokenizerBase) -> Finding:
 def template(run: Run, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
     """The chat template beside the tokenizer's own, and whether what is trained on ends with what ends an answer."""
     yield beside_own(run, tokenizer)
-    asked = Conversation((Turn("user", QUESTION), Turn("assistant", ANSWER)))
-    trained = [label for label in encode(asked, run.template, tokenizer).labels if label != IGNORE]
+    trained = [label for label in encode(ASKED, run.template, tokenizer).labels if label != IGNORE]
     ids, strings = stops(run.template, tokenizer)
     end = tokenizer.convert_ids_to_tokens(trained[-1])
     if trained[-1] in ids or str(tokenizer.decode(trained)).rstrip().endswith(tuple(text.rstrip() for text in strings)):

@@ -95,7 +95,7 @@ def write_packs(
     arrays: dict[str, Any] = {"packed": np.array(packed), "sequences": np.array(sequences)}
     arrays |= {f"{NUMBER}{name}": values for name, values in (numbers or {}).items()}
     for split, layout in layouts.items():
-        arrays[f"{split}_samples"], arrays[f"{split}starts_of"] = layout
+        arrays[f"{split}_samples"], arrays[f"{split}_starts"] = layout
         arrays[f"{split}_fingerprint"] = np.array(_fingerprint(digest, layout, numbers or {}))
         arrays[f"{split}_lengths"] = np.diff(np.concatenate([[0], np.cumsum(lengths[layout.samples])])[layout.starts])
     np.savez(folder / PACKS, **arrays)
@@ -115,7 +115,7 @@ def open_dataset(folder: Path) -> Dataset:
         train, held_out = (
             Packs(
                 samples,
-                Layout(arrays[f"{split}_samples"], arrays[f"{split}starts_of"]),
+                Layout(arrays[f"{split}_samples"], arrays[f"{split}_starts"]),
                 arrays[f"{split}_lengths"],
                 bool(arrays["packed"]),
                 int(arrays["sequences"]),

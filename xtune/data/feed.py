@@ -85,10 +85,10 @@ def map_rows(feed: Feed, choice: Choice, report: Report, takes: type[Row] = Conv
             where, problem = "", row
         else:
             where = row.where
-            found = mapped(feed.mapper, row.values)
+            found, size = measured(feed.mapper, row.values)
             if isinstance(found, takes):
                 _take(found, where, feed, choice, batch, report)
-                characters += length(found)
+                characters += size
                 if len(batch) == BATCH or (characters > BATCH_CHARACTERS and batch):
                     yield batch
                     batch, characters = [], 0
@@ -126,24 +126,27 @@ def _all_fail(report: Report, which: str) -> DataError:
 
 def mapped(mapper: Callable[..., Any], values: Mapping[str, Any]) -> Row | DataError:
     """What a mapper makes of a row. A plugin's mapper may raise anything: that spoils the row, not the run."""
+    return measured(mapper, values)[0]
+
+
+def measured(mapper: Callable[..., Any], values: Mapping[str, Any]) -> tuple[Row | DataError, int]:
+    """As mapped(), and the characters of the row: 0 for an error."""
     try:
         found = mapper(values)
     except (DataError, KeyboardInterrupt) as error:
         if isinstance(error, DataError):
-            return error
+            return error, 0
         raise
     except BaseException as error:
-        return DataError(
-            f"mapper {_name(mapper)} fails with {type(error).__name__}: got `{one_line(str(error))}`",
-            "check the row, or the mapper",
-        )
+        problem = f"mapper {_name(mapper)} fails with {type(error).__name__}: got `{one_line(str(error))}`"
+        return DataError(problem, "check the row, or the mapper"), 0
     if not isinstance(found, (Conversation, Preference)):
         what = f"mapper {_name(mapper)} gives no conversation: got {type(found).__name__}"
-        return DataError(what, "return an xtune.Conversation or xtune.Preference from it")
+        return DataError(what, "return an xtune.Conversation or xtune.Preference from it"), 0
     if (characters := length(found)) > ROW_CHARACTERS:
         most = f"{ROW_CHARACTERS:,} characters"
-        return DataError(f"the text has more than {most}: got {characters:,}", "split it into several rows")
-    return found
+        return DataError(f"the text has more than {most}: got {characters:,}", "split it into several rows"), 0
+    return found, characters
 
 
 def length(row: Row) -> int:

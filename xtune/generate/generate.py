@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,11 +38,9 @@ class Generator:
     ) -> list[str]:
         """The answer to each prompt's ids. `write` is given that of a single prompt piece by piece.
 
-        An answer ends at one of `stops`, after `sampling.max_new_tokens`, and where the model's context does.
+        An answer ends at one of `stops`, or after `sampling.max_new_tokens`.
         """
-        context, longest = self.context, max(map(len, prompts))
-        if context is not None:
-            sampling = replace(sampling, max_new_tokens=max(1, min(sampling.max_new_tokens, context - longest)))
+        longest = max(map(len, prompts))
         options = sampling.options() | {"eos_token_id": stops.ids or None}
         if stops.strings:
             options |= {"stop_strings": stops.strings, "tokenizer": self.tokenizer}

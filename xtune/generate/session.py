@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,10 @@ class Session:
                 f"{generator.context}",
                 "start a new one",
             )
-        (answer,) = generator.answers([ids], self.sampling, self.stops(), write)
+        sampling = self.sampling
+        if generator.context:  # the answer ends where the context does
+            sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, generator.context - len(ids)))
+        (answer,) = generator.answers([ids], sampling, self.stops(), write)
         self.turns = [*turns, Turn("assistant", answer)]
         return answer
 
