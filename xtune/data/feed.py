@@ -138,8 +138,11 @@ def measured(mapper: Callable[..., Any], values: Mapping[str, Any]) -> tuple[Row
             return error, 0
         raise
     except BaseException as error:
-        problem = f"mapper {_name(mapper)} fails with {type(error).__name__}: got `{one_line(str(error))}`"
-        return DataError(problem, "check the row, or the mapper"), 0
+        problem = DataError(
+            f"mapper {_name(mapper)} fails with {type(error).__name__}: got `{one_line(str(error))}`",
+            "check the row, or the mapper",
+        )
+        return problem, 0
     if not isinstance(found, (Conversation, Preference)):
         what = f"mapper {_name(mapper)} gives no conversation: got {type(found).__name__}"
         return DataError(what, "return an xtune.Conversation or xtune.Preference from it"), 0
